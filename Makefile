@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test proof install install-dev check check-cuda gpu-proof clean
+.PHONY: demo test web proof install install-dev check check-cuda gpu-proof clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -68,6 +68,10 @@ check-cuda: install
 # Runs everything that needs a GPU, in at most 12 minutes, and writes docs/gpu.md. Installs nothing: without .venv it uses $(PYTHON).
 gpu-proof:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu $(if $(OFFICIAL),--official $(OFFICIAL))
+
+# Fetches what pages are made and tested with (explorer/npm/package.json) from the npm registry; needs npm.
+web:
+	npm ci --prefix explorer/npm --ignore-scripts --no-audit --no-fund
 
 clean:
 	rm -rf $(VENV) runs out

@@ -16,11 +16,14 @@ import uvicorn
 from starlette.routing import Route
 
 from explorer.bodies import LONGEST_MESSAGE
+from explorer.filmroom import FilmRoom
 from explorer.link import Link
+from explorer.offered import Offered
+from explorer.others import Others
 from explorer.server import make_app
 from explorer.toolroom import ToolRoom
 from models.families import NetworkFile, check_samples
-from sampling.command import DEVICE, PATH, find, given, learn, options
+from sampling.command import DEVICE, PATH, RUNS, find, given, learn, options
 from torch_utils import config
 from torch_utils.cli import Command, say
 from torch_utils.device import resolve_device, resolve_precision
@@ -72,15 +75,19 @@ def main(
     door = _door(listen or HERE, port)
     link = Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
-    tools = ToolRoom(link.arguments, "tool")
+    films, offered, tools = FilmRoom(link), Offered(place, RUNS), ToolRoom(link.arguments, "tool")
+    others = Others(link, offered)
     try:
-        _run(link, door, listen is not None, browser, tools.routes())
+        more_routes = [*films.routes(), *offered.routes(), *tools.routes()]
+        _run(link, door, listen is not None, browser, more_routes, others)
     finally:
+        films.close()
         tools.close()
+        others.stop()
         link.stop()
 
 
-def _run(link: Link, door: socket.socket, listening: bool, browser: bool, more: list[Route]) -> None:
+def _run(link: Link, door: socket.socket, listening: bool, browser: bool, more: list[Route], others: Others) -> None:
     """Serve the page until Ctrl-C."""
     host, port = door.getsockname()[:2]
     token = secrets.token_urlsafe(18)
@@ -92,7 +99,7 @@ def _run(link: Link, door: socket.socket, listening: bool, browser: bool, more: 
         address = f"http://{there}:{port}/{token}"
     say(f"the page: {address}")
     say("Ctrl-C ends it")
-    app = make_app(link, port, token, listening, more)
+    app = make_app(link, port, token, listening, more, others)
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_level="error", ws_max_size=LONGEST_MESSAGE, server_header=False, timeout_graceful_shutdown=1

@@ -67,7 +67,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 added = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    added[name] = value
+                    added.setdefault(name, value)
                 if scope["path"] == "/":
                     added.append("Set-Cookie", f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict")
             await send(message)

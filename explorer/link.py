@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,9 @@ from torch_utils.device import Precision
 DIED = "the process that computes pictures ended, perhaps for lack of memory, and was started again: try once more"
 
 
+Answers = asyncio.Queue[tuple[dict[str, Any], bytes]]
+
+
 class Link:
     """A renderer process and the clients that wait for its answers."""
 
@@ -26,8 +29,9 @@ class Link:
         self, place: str, values: Mapping[str, Any], device: str, precision: Precision, more: Sequence[str] = ()
     ) -> None:
         self.arguments = (place, dict(values), device, precision, tuple(more))
+        self.work: tuple[Callable[..., None], tuple[Any, ...]] = serve, self.arguments  # of the process
         self._numbers = itertools.count(1)
-        self._clients: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Queue[tuple[dict[str, Any], bytes]]]] = {}
+        self._clients: dict[int, tuple[asyncio.AbstractEventLoop, Answers]] = {}
         self._lock = threading.Lock()
         self.ended = False
 
@@ -39,7 +43,8 @@ class Link:
     def _begin(self) -> tuple[dict[str, Any], Scene]:
         context = multiprocessing.get_context("spawn")  # threads of PyTorch do not survive a fork
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, *self.arguments), daemon=True)
+        target, arguments = self.work
+        self.process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
         self.process.start()
         theirs.close()
         try:
@@ -87,9 +92,9 @@ class Link:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(queue.put_nowait, (told, data))
 
-    def join(self) -> tuple[int, asyncio.Queue[tuple[dict[str, Any], bytes]]]:
-        """A new client's number, and the queue that its answers come by."""
-        client, queue = next(self._numbers), asyncio.Queue[tuple[dict[str, Any], bytes]]()
+    def join(self, answers: Answers | None = None) -> tuple[int, Answers]:
+        """A new client's number, and the queue that its answers come by: the given one, or a new one."""
+        client, queue = next(self._numbers), Answers() if answers is None else answers
         self._clients[client] = asyncio.get_running_loop(), queue
         return client, queue
 

@@ -7,14 +7,17 @@ Over its pipe come `("ask", client, message)`, `("save", client, state)` and `("
 import json
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from explorer.filming import Preview
 from explorer.pagestate import read_state
+from explorer.shelf import Shelf
 from explorer.studio import Asked, Studio, header, open_studio
 from torch_utils.cli import say
 from torch_utils.device import Precision, is_out_of_memory
@@ -23,6 +26,9 @@ LOOK = 0.002  # seconds between two looks for newer requests
 PATIENCE = 0.1  # seconds without a picture, from which a draft is finished although a newer one waits
 SAVING = 250  # the slot of pictures to save: after those that somebody waits for
 AHEAD = 251  # the slot of pictures that nobody waits for yet
+
+
+Find = Callable[[Any], tuple[Studio, Any]]  # request -> its network, and the request as this network takes it
 
 
 class SupersededError(Exception):
@@ -90,24 +96,35 @@ def serve(
     except (OSError, ValueError) as error:
         pipe.send(("refused", str(error)))
         return
-    try:
-        pipe.send(("ready", studio.about, studio.scene))
-        _answer(studio, Waiting(pipe))
-    except (EOFError, BrokenPipeError, ConnectionError):
-        return
+    _answer_all(pipe, studio.about, studio.scene, lambda asked: (studio, asked))
 
 
-def _answer(studio: Studio, waiting: Waiting) -> None:
+def serve_others(pipe: Connection, device: str, threads: tuple[int | None, bool]) -> None:
+    """Answer requests for other networks: the target of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _answer_all(pipe, {}, None, Shelf(device, threads).find)
+
+
+def _answer_all(pipe: Connection, about: Any, scene: Any, find: Find) -> None:
+    with suppress(EOFError, BrokenPipeError, ConnectionError):
+        pipe.send(("ready", about, scene))
+        _answer(find, Waiting(pipe))
+
+
+def _answer(find: Find, waiting: Waiting) -> None:
+    """Answer what waits, with the network that `find` finds for a request."""
     register_module_forward_pre_hook(waiting.look)  # of every module of every network in this process
+    preview = Preview()
     while True:
         client, asked = waiting.take()
         try:
-            if isinstance(asked, Asked) and asked.near is not None:
-                for _ in studio.ahead(asked):
+            studio, fit = find(asked)
+            if isinstance(fit, Asked) and fit.near is not None:
+                for _ in studio.ahead(fit):
                     waiting.look()
             elif isinstance(asked, Asked):
-                for made in studio.pictures(asked):
-                    waiting.pipe.send((client, header(asked, made, studio), made.data))
+                for made in studio.pictures(fit) if fit.film is None else [preview.picture(studio, fit)]:
+                    waiting.pipe.send((client, header(fit, made, studio), made.data))
                     waiting.sent = time.perf_counter()
                     if made.share < 1:
                         waiting.looked = 0.0

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from explorer.bodies import BUSY, LARGEST_UPLOAD, LONGEST_MESSAGE, BusyError, TooLargeError, body, refused
+from explorer.encoding import restored
 from explorer.guard import Guard
-from explorer.link import Link, packed
+from explorer.link import Answers, Link, packed
+from explorer.others import Others
 from explorer.pagestate import Sheet, parsed, read_state
-from explorer.studio import Asked, restored
+from explorer.studio import Asked
 
 PAGE = Path(__file__).parent / "page"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -25,10 +27,10 @@ MOST_CLIENTS = 8  # sockets and requests at a time
 
 
 class Pages:
-    """The answers of the server; `link` computes pictures."""
+    """The answers of the server; `link` computes pictures, `others` those of other networks."""
 
-    def __init__(self, link: Link) -> None:
-        self.link = link
+    def __init__(self, link: Link, others: Others | None = None) -> None:
+        self.link, self.others = link, others
         self.files = {path.name: (KINDS[path.suffix], path.read_bytes()) for path in sorted(PAGE.iterdir())}
 
     def page(self, request: Request) -> Response:
@@ -48,7 +50,7 @@ class Pages:
         try:
             asked = _asked(await body(request))
             alone = asked.model_copy(update={"emerge": False, "near": None})
-            told, data = await self._answer(lambda client: self.link.ask(client, alone))
+            told, data = await self._answer(lambda client, answers: self._ask(client, alone, answers))
         except (ValueError, BusyError) as error:
             return refused(error)
         return Response(packed(told, data), 422 if "error" in told else 200, media_type="application/octet-stream")
@@ -57,7 +59,7 @@ class Pages:
         """The PNG of a state, with the settings in it."""
         try:
             state = read_state(await body(request)).model_dump_json()
-            told, data = await self._answer(lambda client: self.link.save(client, state))
+            told, data = await self._answer(lambda client, answers: self._save(client, state))
         except (ValueError, BusyError) as error:
             return refused(error)
         return JSONResponse(told, 422) if "error" in told else Response(data, media_type="image/png")
@@ -85,41 +87,70 @@ class Pages:
             return
         await socket.accept()
         client, answers = self.link.join()
-        sending = asyncio.create_task(_send(socket, answers))
+        sending, waiting = asyncio.create_task(_send(socket, answers)), set[asyncio.Task[None]]()
         try:
             while True:
-                text = await socket.receive_text()
-                try:
-                    self.link.ask(client, _asked(text.encode()))
-                except ValueError as error:
-                    answers.put_nowait(({**_numbers(text), "error": str(error)}, b""))
+                question = asyncio.create_task(self._question(client, await socket.receive_text(), answers))
+                waiting.add(question)  # the process of other networks takes seconds to start
+                question.add_done_callback(waiting.discard)
         except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which the page never sends
             pass
         finally:
-            self.link.leave(client)
+            self._leave(client)
             sending.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await sending
 
-    async def _answer(self, ask: Callable[[int], None]) -> tuple[dict[str, Any], bytes]:
+    async def _question(self, client: int, text: str, answers: Answers) -> None:
+        try:
+            await self._ask(client, _asked(text.encode()), answers)
+        except ValueError as error:
+            answers.put_nowait(({**_numbers(text), "error": str(error)}, b""))
+
+    async def _ask(self, client: int, asked: Asked, answers: Answers) -> None:
+        """Put a question to the process of the shown network, or of the others."""
+        if asked.network is None and asked.precision is None:
+            self.link.ask(client, asked)
+        elif self.others is None:
+            raise ValueError("this server shows one network alone")
+        else:
+            await self.others.ask(client, asked, answers)
+
+    async def _save(self, client: int, state: str) -> None:
+        self.link.save(client, state)
+
+    def _leave(self, client: int) -> None:
+        self.link.leave(client)
+        if self.others is not None:
+            self.others.leave(client)
+
+    async def _answer(self, ask: Callable[[int, Answers], Awaitable[None]]) -> tuple[dict[str, Any], bytes]:
         """The answer to the one question that `ask` puts for a client."""
         if self.link.clients >= MOST_CLIENTS:
             raise BusyError(BUSY)
         client, answers = self.link.join()
         try:
-            ask(client)
+            await ask(client, answers)
             return await answers.get()
         finally:
-            self.link.leave(client)
+            self._leave(client)
 
 
-def make_app(link: Link, port: int, token: str, listening: bool = False, more: Sequence[Route] = ()) -> Guard:
-    """The application: `link` computes pictures, `port` and `token` are of its address, `more` are further answers."""
-    pages = Pages(link)
-    posts = [
-        Route(f"/{each.__name__}", each, methods=["POST"])
-        for each in (pages.frame, pages.save, pages.restore, pages.sheet)
-    ]
+def make_app(
+    link: Link,
+    port: int,
+    token: str,
+    listening: bool = False,
+    more: Sequence[Route] = (),
+    others: Others | None = None,
+) -> Guard:
+    """The application: `link` computes pictures, `others` those of other networks, `more` are further answers.
+
+    `port` and `token` are of its address; with `listening` other machines may come.
+    """
+    pages = Pages(link, others)
+    answers = (pages.frame, pages.save, pages.restore, pages.sheet)
+    posts = [Route(f"/{each.__name__}", each, methods=["POST"]) for each in answers]
     routes = [
         Route("/", pages.page),
         Route("/about", pages.about),

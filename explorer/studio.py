@@ -1,27 +1,25 @@
 """An opened network that answers the page: states go in, encoded pictures come out."""
 
-import io
 import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from explorer.ahead import near
 from explorer.controls import Control, controls, draft, fitted, trials
-from explorer.pagestate import PageState, Scene, read_state
-from imaging.grid import FORMATS
-from imaging.pixels import to_pil
+from explorer.encoding import encode, with_settings
+from explorer.keyframes import MOST_KEYS, Film, film_command
+from explorer.pagestate import PageState, Scene
+from explorer.threads import quickest, threads
 from models.families import NetworkFile, open_sampler, read_network
 from models.sampler import (
     Adjustable,
@@ -32,6 +30,7 @@ from models.sampler import (
     Remembering,
     Request,
     Sampler,
+    Walkable,
     learned_classes,
     mixed,
 )
@@ -41,12 +40,9 @@ from system.text import printable
 from torch_utils import config
 from torch_utils.device import Precision, switches
 
-SETTINGS, COMMAND = "explorer", "command"  # texts in a saved PNG
-FILES = ("PNG", "JPEG", "WEBP")  # formats of pictures that are opened
-LARGEST_PICTURE = 2**26  # pixels of a picture that is opened
 LARGEST_CACHE = 2**26  # bytes of encoded pictures
 BETWEEN_STEPS = 0.04  # seconds: the fastest that emerging pictures are sent
-SLOW = 0.5  # seconds a picture, from which trying numbers of threads, or pictures ahead, would take too long
+SLOW = 0.5  # seconds a picture, from which none are made ahead
 
 
 class Asked(BaseModel):
@@ -59,6 +55,10 @@ class Asked(BaseModel):
     state: PageState = PageState()
     draft: bool = False  # a quick JPEG, in place of the exact PNG
     emerge: bool = False  # also pictures on the way, or a draft before the exact picture
+    film: Film | None = None  # a frame of this film in place of a picture of the state, as a draft
+    time: float = Field(0, ge=0, le=MOST_KEYS)  # of the frame, one key frame per unit
+    network: int | None = Field(None, ge=0, le=2**31)  # number of another network in the server's list, to compare
+    precision: Precision | None = None  # another one than the page's, to compare
     near: str | None = Field(None, max_length=100)  # no picture: make those near the state along this setting ahead
 
 
@@ -114,12 +114,7 @@ class Studio:
 
     def saved(self, state: PageState) -> bytes:
         """The PNG of a state with the settings and the command line in it."""
-        info = PngInfo()
-        info.add_itxt(SETTINGS, state.model_dump_json())
-        info.add_itxt(COMMAND, self.scene.command(state))
-        buffer = io.BytesIO()
-        Image.open(io.BytesIO(self.exact(state).data)).save(buffer, pnginfo=info, **FORMATS[".png"])
-        return buffer.getvalue()
+        return with_settings(self.exact(state).data, state, self.scene.command(state))
 
     def barred(self, state: PageState) -> dict[str, str]:
         """The controls that no value but the present default has an effect on, and why."""
@@ -147,8 +142,7 @@ class Studio:
         """Share of the steps done, and pixels [C, H, W]."""
         self._adjust(draft(options) if asked.draft else options)
         request = self._request(asked.state)
-        count = self.threads if asked.draft or self.steady else None
-        with threads(count), switches(self.precision, trial=False), torch.no_grad():
+        with self.switched(quickly=asked.draft), torch.no_grad():
             if asked.emerge and not asked.draft and isinstance(self.sampler, Emerging):
                 yield from self.sampler.emerging(request)
             else:
@@ -158,6 +152,13 @@ class Studio:
         """The sampler with the settings of a state, and what it is asked for."""
         self._adjust(self.scene.build(state, [control.name for control in self.controls]))
         return self.sampler, self._request(state)
+
+    @contextmanager
+    def switched(self, quickly: bool = False) -> Iterator[None]:
+        """Within the block PyTorch computes in this precision, with as many threads as the pictures allow."""
+        count = self.threads if quickly or self.steady else None
+        with threads(count), switches(self.precision, trial=False):
+            yield
 
     def _request(self, state: PageState) -> Request:
         classes = self.sampler.shape.classes
@@ -183,25 +184,17 @@ class Studio:
             self._kept.popitem(last=False)
 
 
-class threads:  # noqa: N801 (a context manager, named as one)
-    """PyTorch's number of threads within a block; None leaves it."""
-
-    def __init__(self, count: int | None) -> None:
-        self.count, self.before = count, torch.get_num_threads()
-
-    def __enter__(self) -> None:
-        if self.count:
-            torch.set_num_threads(self.count)
-
-    def __exit__(self, *error: object) -> None:
-        if self.count:
-            torch.set_num_threads(self.before)
-
-
 def open_studio(
-    place: str, values: Mapping[str, Any], device: torch.device, precision: Precision, more: Sequence[str] = ()
+    place: str,
+    values: Mapping[str, Any],
+    device: torch.device,
+    precision: Precision,
+    more: Sequence[str] = (),
+    tried: bool = True,
 ) -> Studio:
     """Open the network at `place` with options `values`; `more` are words that the command line repeats.
+
+    With `tried` a few pictures are made, to find how many threads are quickest.
 
     Raises FileNotFoundError or ValueError as `models.families.open_sampler` does.
     """
@@ -226,6 +219,7 @@ def open_studio(
         "layers": sampler.layers if isinstance(sampler, Layered) else 0,
         "groups": dict(sampler.groups) if isinstance(sampler, Layered) else {},
         "blending": isinstance(sampler, Blending),
+        "walkable": isinstance(sampler, Walkable),
         "learned": learned_classes(sampler.metadata, sampler.shape.classes),
         "classes": [printable(name, 80) for name in names],
         "controls": [control.model_dump(mode="json") for control in found],
@@ -233,7 +227,9 @@ def open_studio(
     }
     scene = Scene(place, kind, fixed, tuple(more), tuple(names))
     studio = Studio(scene, sampler, precision, tuple(found), about, open_toolbox=file.family.open_toolbox)
-    studio.threads, studio.steady = _quickest(studio, state)
+    if tried and device.type == "cpu":
+        studio.threads, studio.steady = quickest(partial(_draft, studio, state))
+    about["threads"] = (studio.threads, studio.steady)
     return studio
 
 
@@ -262,63 +258,20 @@ def refusal(sampler: Sampler, name: str, value: Any) -> str:
     return ""
 
 
-def _quickest(studio: Studio, state: PageState) -> tuple[int | None, bool]:
-    """The number of threads that makes a draft soonest, and whether the pixels are those of PyTorch's own number.
-
-    On a busy machine one thread may be best. The order of sums depends on shapes and threads, so pictures of a few
-    seeds tell whether it is the same.
-    """
-    own = torch.get_num_threads()
-    times: dict[int, float] = {}
-    seen: dict[int, list[Tensor]] = {}
-    if studio.sampler.device.type != "cpu":
-        return None, False
-    options = studio.scene.build(state, [control.name for control in studio.controls])
-    for count in dict.fromkeys([own, 1]):
-        studio.threads, seen[count] = count, []
-        for seed in range(4):
-            start = time.perf_counter()
-            asked = Asked(state=state.model_copy(update={"seeds": ((seed, 1.0),)}), draft=True)
-            seen[count] += [pixels for _, pixels in studio._made(asked, options)]
-            taken = time.perf_counter() - start
-            if taken > SLOW and seed:
-                return None, False
-            times[count] = min(taken, times.get(count, taken))
-    best = min(times, key=lambda count: times[count])
-    return best, all(map(torch.equal, seen[own], seen[best]))
-
-
-def encode(pixels: Tensor, quickly: bool) -> tuple[str, bytes]:
-    """Pixels [C, H, W] as the bytes that generate.py writes, or quickly as JPEG, or as WebP if transparent."""
-    image, buffer = to_pil(pixels), io.BytesIO()
-    if not quickly:
-        image.save(buffer, **FORMATS[".png"])
-        return "image/png", buffer.getvalue()
-    if image.mode == "RGBA":
-        image.save(buffer, "WEBP", quality=85, method=0)
-        return "image/webp", buffer.getvalue()
-    image.save(buffer, "JPEG", quality=90, subsampling=0)
-    return "image/jpeg", buffer.getvalue()
-
-
-def restored(data: bytes) -> PageState:
-    """The state in a saved picture. Raise ValueError for other files; nothing is written."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FILES) as image:
-            if image.width * image.height > LARGEST_PICTURE:
-                raise ValueError("the picture is too large")
-            text = getattr(image, "text", {}).get(SETTINGS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError("the file is no PNG, JPEG or WebP picture: drop a PNG that this page saved") from error
-    if text is None:
-        raise ValueError("the picture has no settings in it: drop a PNG that this page saved")
-    return read_state(text)
+def _draft(studio: Studio, state: PageState, count: int, seed: int) -> Tensor:
+    """The pixels of a seed's draft, made with this number of threads."""
+    studio.threads = count
+    asked = Asked(state=state.model_copy(update={"seeds": ((seed, 1.0),)}), draft=True)
+    ((_, pixels),) = studio._made(asked, studio.scene.build(state, [control.name for control in studio.controls]))
+    return pixels
 
 
 def header(asked: Asked, made: Picture, studio: Studio) -> bytes:
     """The first part of an answer, as JSON. Exact pictures come with their command line and the barred controls."""
     told = {"number": asked.number, "slot": asked.slot, "kind": made.kind, "ms": round(made.ms, 1)}
     told |= {"exact": made.exact, "share": made.share}
+    if asked.film is not None:
+        told |= {"command": film_command(studio.scene, asked.film)}
     if made.exact:
         told |= {"command": studio.scene.command(asked.state), "barred": studio.barred(asked.state)}
     return json.dumps(told).encode()

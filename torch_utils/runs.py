@@ -69,8 +69,17 @@ def newest_network(outdir: Path | str, fits: Callable[[Path], bool] = lambda pat
 
 def newest_in(run: Path) -> Path | None:
     """Return the network of a run that has seen the most images; None if there is no network."""
-    networks = [(float(found[1]), path) for path in run.iterdir() if (found := _NETWORK.fullmatch(path.name))]
-    return max(networks, default=(0.0, None))[1]
+    return max(snapshots(run), default=(0.0, None))[1]
+
+
+def snapshots(run: Path) -> list[tuple[float, Path]]:
+    """Return the networks of a run with the thousands of images that each has seen, in order."""
+    return sorted((float(found[1]), path) for path in run.iterdir() if (found := _NETWORK.fullmatch(path.name)))
+
+
+def all_runs(outdir: Path | str) -> list[Path]:
+    """Return the run folders, the newest first."""
+    return [run for _, run in sorted(_numbered(Path(outdir)), reverse=True)]
 
 
 def network_path(run: Path, seen: int) -> Path:

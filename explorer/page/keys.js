@@ -13,6 +13,9 @@ const KEYS = [
   { keys: ["c"], shown: "C", told: "children around the picture, or the picture alone", act: (acts) => acts.family() },
   { keys: ["1", "2", "3", "4", "5", "6", "7", "8"], shown: "1 to 8", told: "go on from a child", act: (acts, key) => acts.child(Number(key)) },
   { keys: ["n"], shown: "N", told: "other children", act: (acts) => acts.others() },
+  { keys: ["f"], shown: "F", told: "a film through pictures", act: (acts) => acts.film() },
+  { keys: ["v"], shown: "V", told: "compare with another picture, network or snapshot", act: (acts) => acts.compare() },
+  { keys: [" "], shown: "Space", told: "play or stop the film", act: (acts) => acts.play() },
   { keys: ["s"], shown: "S", told: "keep the picture", act: (acts) => acts.keep() },
   { keys: ["p"], shown: "P", told: "save it as a PNG with its settings inside", act: (acts) => acts.download() },
   { keys: ["x"], shown: "X", told: "show pixels, or smooth", act: (acts) => acts.pixels() },
@@ -25,8 +28,9 @@ function taken(event) {
   const part = event.target;
   if (part.closest?.("dialog")) return true;
   if (part.tagName === "SELECT") return true;
+  if (["BUTTON", "A"].includes(part.tagName) && [" ", "Enter"].includes(event.key)) return true;
   if (part.tagName !== "INPUT") return false;
-  return part.type === "range" || part.type === "checkbox" ? /Arrow|Home|End|Page/.test(event.key) : true;
+  return part.type === "range" || part.type === "checkbox" ? /Arrow|Home|End|Page| /.test(event.key) : true;
 }
 
 /** Listen to the keys, and fill the sheet. */

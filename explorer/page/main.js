@@ -1,44 +1,29 @@
 // The page: one state, which the panel, the picture, the strips and the address share.
 
 import { Children } from "./children.js";
-import { Directions } from "./directions.js";
+import { Compare, OTHER } from "./compare.js";
+import { FILM, Films } from "./films.js";
 import { bind } from "./keys.js";
-import { EMPTY, read, same, wrapped, written } from "./look.js";
-import { Mixing } from "./mixing.js";
+import { EMPTY, namer, read, same, wrapped, written } from "./look.js";
 import { Panel } from "./panel.js";
 import { Picture, small } from "./picture.js";
 import { History, Kept } from "./strips.js";
-import { Sheet } from "./sheet.js";
-import { seldom, Small } from "./slots.js";
-import { Tabs } from "./tabs.js";
-import { Tasks } from "./tasks.js";
-import { Teaching } from "./teaching.js";
+import { SNAPSHOT } from "./snapshots.js";
 import { Wire } from "./wire.js";
+import { Workplace } from "./workplace.js";
 
 const REST = 150; // milliseconds after which a hand rests
 const FILLING = 9; // the slot of pictures that steps of the history lack
 const at = (id) => document.getElementById(id);
 
 const about = await (await fetch("about")).json();
+const named = namer(about);
 const parts = {};
 let state = null;
 let resting = 0; // timer
 let shown = { number: 0, state: null }; // the newest answer
 let last = { state: null, draft: false }; // the newest question
 const asked = new Map(); // number -> { state, draft, start } of questions for the picture
-
-/** The picture in words: its seed and class, and what was changed. */
-function named({ seeds, label, classes, options }) {
-  const from = seeds.length === 1 ? `seed ${seeds[0][0]}` : `between seeds ${seeds.map(([seed]) => seed).join(", ")}`;
-  const changed = Object.entries(options).map(([name, value]) => `${name.replaceAll("_", " ")} ${value ?? "off"}`);
-  return [from, ...kinds(label, classes), ...changed].join(", ");
-}
-
-function kinds(label, classes) {
-  const called = (k) => about.classes[k] ?? `class ${k}`, shown = classes.filter(([, weight]) => weight > 0);
-  if (shown.length) return [shown.map(([k, weight]) => `${called(k)} ${weight}`).join(" + ")];
-  return label === null ? [] : [called(label)];
-}
 
 /** Change the state. While a hand moves, drafts are asked for; `done` makes a step of the history. */
 function change(patch, done) {
@@ -47,8 +32,9 @@ function change(patch, done) {
   clearTimeout(resting);
   if (done) settle();
   else {
+    parts.compare.follow(true);
     ask({ draft: true });
-    update();
+    parts.work.update(pinned(state));
     resting = setTimeout(() => ask({}), REST);
   }
 }
@@ -69,12 +55,9 @@ function display() {
   const seen = [shown.state, last.draft ? last.state : null].some((other) => other && same(other, state));
   ask({ emerge: !seen });
   parts.children.show(pinned(state));
-  update();
+  parts.compare.follow();
+  parts.work.update(pinned(state));
 }
-
-/** What else shows the state: `tools` have a method `update(state)`. */
-const tools = [];
-const update = seldom(() => tools.forEach((tool) => tool.update(pinned(state))), 100);
 
 /** A state whose class stays when the seed changes. */
 function pinned(of) {
@@ -96,7 +79,10 @@ function ask(how) {
 
 async function answered(told, blob) {
   if (told.slot === FILLING) return fill(blob && small(await createImageBitmap(blob)));
-  if (told.slot > FILLING) return parts.small.answered(told, blob);
+  if (told.slot === OTHER) return parts.compare.answered(told, blob && await createImageBitmap(blob));
+  if (told.slot === SNAPSHOT) return parts.compare.snapshots.answered(told, blob && await createImageBitmap(blob));
+  if (told.slot === FILM) return parts.films.answered(told, blob && await createImageBitmap(blob));
+  if (told.slot > FILLING) return parts.work.small.answered(told, blob);
   if (told.slot > 0) {
     if (blob) parts.children.draw(told.slot, await createImageBitmap(blob));
     return;
@@ -118,6 +104,7 @@ async function answered(told, blob) {
   shown = { number: told.number, state: whole ? question?.state : null };
   parts.picture.draw(bitmap);
   parts.children.draw(0, bitmap);
+  parts.compare.own(bitmap);
   at("share").hidden = whole;
   at("share").value = told.share;
   tell("");
@@ -214,6 +201,18 @@ const acts = {
   },
   others: () => parts.children.others(),
   child: (slot) => parts.children.open && parts.children.click(slot, false),
+  film() {
+    const open = (at("film-room").hidden = !at("film-room").hidden) === false;
+    at("film").ariaPressed = document.body.classList.toggle("filming", open);
+    if (open) parts.films.frame();
+    else parts.films.stopped();
+  },
+  compare() {
+    const open = (at("compare-room").hidden = !at("compare-room").hidden) === false;
+    at("compare").ariaPressed = open;
+    parts.compare.toggle(open);
+  },
+  play: () => at("film-room").hidden || parts.films.toggle(),
   keep: () => note(parts.kept.add(state, small(at("picture"))) ? "kept" : "this picture is kept already"),
   download,
   pixels: () => {
@@ -224,43 +223,13 @@ const acts = {
   help: () => at("sheet").showModal(),
 };
 
-/** What is shown at the picture's place: "picture", "grid" of children, "mixing", the grid of styles, or "marking". */
+/** What is shown at the picture's place: "picture", "grid" of children, or a board of the workplace. */
 function stage(shown) {
-  for (const id of ["picture", "grid", "mixing", "marking"]) at(id).hidden = id !== shown;
+  for (const id of ["picture", "grid"]) at(id).hidden = id !== shown;
   parts.children.open = shown === "grid";
   at("breed").hidden = shown !== "grid";
   at("family").ariaPressed = shown === "grid";
-  parts.sheet?.show(shown === "mixing");
-  parts.teaching?.show(shown === "marking");
-}
-
-/** The tabs beside the settings, of what the network can do. */
-function equip() {
-  parts.tabs = new Tabs(at("tabs"));
-  parts.tabs.add("Settings", at("panel"));
-  parts.small = new Small((slot, of) => parts.wire.ask(slot, of, { draft: true }));
-  const set = (name, value, done) => parts.panel.set(name, value, done), { small } = parts;
-  for (const control of about.controls.filter(({ kind }) => kind === "styles")) {
-    const mixing = new Mixing(about, control, { set, small, kept: () => parts.kept.entries });
-    parts.sheet = new Sheet(about, control, at("mixing"), { small, post, copy, toggle: (open) => stage(open ? "mixing" : "picture"),
-      go(chosen) {
-        stage("picture");
-        change(chosen, true);
-      } });
-    mixing.element.append(parts.sheet.element);
-    at("side").append(mixing.element);
-    parts.tabs.add("Styles", mixing.element, () => mixing.appeared());
-    tools.push(mixing, parts.sheet);
-  }
-  for (const control of about.controls.filter(({ kind }) => kind === "moves" && about.tools)) {
-    const tasks = new Tasks("tool", post, tell), directions = new Directions(about, control, { set, small, tasks, note });
-    parts.teaching = new Teaching(about, at("marking"), { small, tasks, toggle: (open) => stage(open ? "marking" : "picture"),
-      learned: (answer, name) => directions.take(answer) && (note(`the slider ${name} is in the list`), true) });
-    directions.head.after(parts.teaching.element);
-    at("side").append(directions.element);
-    parts.tabs.add("Directions", directions.element, () => directions.appeared());
-    tools.push(directions, parts.teaching);
-  }
+  parts.work.stage(shown);
 }
 
 function build() {
@@ -268,9 +237,10 @@ function build() {
   at("kind").textContent = about.kind;
   document.title = `${about.network} · Explorer`;
   parts.panel = new Panel(at("panel"), about, change, (name) => state && parts.wire.ahead(state, name));
-  equip();
   parts.history = new History(at("history"), { go, name: named });
   parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change({ ...EMPTY, ...kept }, true), name: named });
+  parts.work = new Workplace(about, { post, copy, tell, note, change, stage, kept: () => parts.kept.entries,
+    ask: (slot, of) => parts.wire.ask(slot, of, { draft: true }), set: (...given) => parts.panel.set(...given) });
   parts.picture = new Picture(at("picture"), {
     start() {
       state = pinned(state);
@@ -282,12 +252,17 @@ function build() {
     ask: (slot, child) => parts.wire.ask(slot, child, { draft: true }),
     go: (child) => change(child, true),
   });
+  parts.films = new Films(at("film-room"), { about, post, copy, go: (next) => change(next, true), name: named,
+    ask: (...question) => parts.wire.ask(...question), present: () => ({ state, small: small(at("picture")) }) });
+  parts.compare = new Compare(at("compare-room"), { about, go: (next) => change(next, true), name: named,
+    ask: (...question) => parts.wire.ask(...question), present: () => ({ state }) });
+  at("film").hidden = !about.walkable;
   at("stride").addEventListener("input", () => {
     parts.children.step = at("stride").valueAsNumber;
     at("strided").textContent = at("stride").value;
     parts.children.show(pinned(state));
   });
-  for (const name of ["undo", "redo", "dice", "family", "keep", "download", "pixels", "copy", "link", "help"]) {
+  for (const name of ["undo", "redo", "dice", "family", "film", "compare", "keep", "download", "pixels", "copy", "link", "help"]) {
     at(name).addEventListener("click", acts[name]);
   }
   at("again").addEventListener("click", acts.others);
@@ -306,10 +281,11 @@ function build() {
   });
 }
 
-function connected(online) {
+function connected(online, why) {
   document.body.classList.toggle("offline", !online);
-  if (!online) return tell("no connection to explore.py: start it again, or wait");
+  if (!online) return tell(why ?? "no connection to explore.py: start it again, or wait");
   tell("");
+  parts.films.resume();
   if (state) return display();
   const first = read(location.hash, about.controls) ?? about.state;
   change(first, true);

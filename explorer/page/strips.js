@@ -9,7 +9,9 @@ const MOST_KEPT = 100;
 /** One picture of a strip. */
 function card(entry, name, go) {
   const image = element("img", { src: entry.small ?? "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==", alt: name, draggable: false });
-  return element("li", {}, element("button", { type: "button", title: name, onclick: () => go(entry) }, image));
+  const add = element("button", { type: "button", className: "add", textContent: "+", ariaLabel: `Add to the film: ${name}`, title: "Add to the film",
+    onclick: () => document.dispatchEvent(new CustomEvent("film-key", { detail: entry })) });
+  return element("li", {}, element("button", { type: "button", title: name, onclick: () => go(entry) }, image), add);
 }
 
 export class History {

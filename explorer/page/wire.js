@@ -1,10 +1,11 @@
 // Questions to the server and its answers: by a socket, or by POST where no socket is let through.
 
 const RETRY = 1000; // milliseconds
+const RENEWED = "explore.py was started again, and has another address now: open the address that it has printed, and this page goes on";
 const TRIES = 2; // sockets that fail at once, before POST takes over
 
 export class Wire {
-  /** `answered(told, blob)` gets every answer, `changed(online)` the state of the connection. */
+  /** `answered(told, blob)` gets every answer, `changed(online, why)` the state of the connection. */
   constructor(answered, changed) {
     this.answered = answered;
     this.changed = changed;
@@ -35,7 +36,11 @@ export class Wire {
   /** Sockets fail: is the server there at all? */
   async probe() {
     try {
-      await fetch("about");
+      const answer = await fetch("about");
+      if (answer.status === 403) {
+        this.failed = 0;
+        return this.changed(false, RENEWED);
+      }
       this.byPost = true;
       this.changed(true);
     } catch {
@@ -45,8 +50,8 @@ export class Wire {
   }
 
   /** Ask for a picture; returns the number of the question, or 0 while there is no connection. */
-  ask(slot, state, { draft = false, emerge = false } = {}) {
-    const question = { number: ++this.number, slot, state, draft, emerge };
+  ask(slot, state, { draft = false, emerge = false, ...more } = {}) {
+    const question = { number: ++this.number, slot, state, draft, emerge, ...more };
     if (this.socket) this.socket.send(JSON.stringify(question));
     else if (this.byPost) this.post(question);
     else return 0;

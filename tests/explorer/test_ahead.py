@@ -2,6 +2,9 @@
 
 import json
 import multiprocessing
+import time
+from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from explorer.controls import controls
 from explorer.pagestate import PageState
 from explorer.renderer import AHEAD, SupersededError, Waiting
 from explorer.studio import Asked, open_studio
+from explorer.threads import quickest
 from models.families import FAMILIES
 from tests.networks import save_noisy, save_tiny
 
@@ -96,10 +100,25 @@ def test_drafts_and_exact_pictures_share_what_they_compute(styles):
     assert styles.sampler.memory.computed == []
 
 
-def test_exact_pictures_take_the_threads_of_drafts_only_if_the_pixels_agree(styles, monkeypatch):
-    assert styles.steady
-    made = styles._made
-    offset = lambda asked, options: ((share, pixels + (styles.threads or 0)) for share, pixels in made(asked, options))  # noqa: E731
-    monkeypatch.setattr(styles, "_made", offset)
+def test_the_quickest_number_of_threads_and_whether_its_pixels_agree(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
-    assert studios._quickest(styles, PageState())[1] == (styles.threads == 5)
+
+    def pixels(count: int, seed: int, slow: int, differ: bool) -> torch.Tensor:
+        time.sleep(0.02 if count == slow else 0)
+        return torch.tensor([seed + (count if differ else 0)])
+
+    assert quickest(partial(pixels, slow=5, differ=False)) == (1, True)
+    assert quickest(partial(pixels, slow=5, differ=True)) == (1, False)
+    assert quickest(partial(pixels, slow=1, differ=True)) == (5, True)
+    monkeypatch.setattr("explorer.threads.SLOW", 0.01)
+    assert quickest(partial(pixels, slow=5, differ=False)) == (None, False)
+
+
+def test_exact_pictures_take_the_threads_of_drafts_if_the_pixels_agree(styles, monkeypatch):
+    taken: list = []
+    monkeypatch.setattr(studios, "threads", lambda count: taken.append(count) or nullcontext())
+    styles.threads = 3
+    for steady, seed in ((True, 50), (False, 51)):
+        styles.steady = steady
+        list(styles.pictures(Asked(state=PageState(seeds=((seed, 1.0),)), emerge=True)))
+    assert taken == [3, 3, 3, None]

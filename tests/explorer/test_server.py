@@ -13,10 +13,10 @@ from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from explorer import server
+from explorer.bodies import BUSY, LARGEST_UPLOAD, LONGEST_MESSAGE
 from explorer.guard import HEADERS
 from explorer.pagestate import PageState, Scene
-from explorer.server import LARGEST_UPLOAD, LONGEST_MESSAGE, MOST_CLIENTS, PAGE, make_app
+from explorer.server import MOST_CLIENTS, PAGE, make_app
 from explorer.studio import Asked
 from models.stylegan2.styleoptions import StyleOptions
 
@@ -246,7 +246,7 @@ def test_sockets_messages_and_uploads_are_limited(client, link, monkeypatch):
         assert client.post("/save", content="{}").status_code == 503
         with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect("/socket", headers=OWN):
             pass
-        assert closed.value.reason == server.BUSY
+        assert closed.value.reason == BUSY
 
 
 def test_clients_that_leave_are_forgotten(client, link):

@@ -10,8 +10,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from explorer import studio as studios
+from explorer.encoding import restored
 from explorer.pagestate import PageState
-from explorer.studio import Asked, header, open_studio, restored
+from explorer.studio import Asked, header, open_studio
 from imaging.pixels import from_pil
 from tests.networks import save_noisy, save_tiny
 

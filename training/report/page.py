@@ -95,16 +95,25 @@ def _text(path: Path) -> str:
 
 
 def write(folder: Path, state: str = "") -> Path:
-    """Write the page of a run, atomically, and return its path.
+    """Write the page of a run, atomically, and return its path. Arguments and errors as of `text`."""
+    path, written = folder / NAME, text(folder, state)
+    with replacing(path) as file:
+        file.write_text(written, encoding="utf-8", errors="backslashreplace")
+    return path
 
-    `state` is "running", "finished" or "stopped"; "" finds out. Raises FileNotFoundError or ValueError as `read`.
+
+def text(folder: Path, state: str = "", reload: bool = True) -> str:
+    """The page of a run as HTML, which needs no other file.
+
+    `state` is "running", "finished" or "stopped"; "" finds out. With `reload` the page of a running run loads itself
+    again every minute. Raises FileNotFoundError or ValueError as `read`.
     """
-    run, path = read(folder), folder / NAME
+    run = read(folder)
     state = state or state_of(run)
     parts = {
         "title": escaped(folder.resolve().name),
         "style": (HERE / "page.css").read_text("utf-8"),
-        "refresh": RELOAD if state == "running" else "",
+        "refresh": RELOAD if state == "running" and reload else "",
         "state": escaped(state),
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "progress": f'<progress max="{run.end}" value="{min(run.seen, run.end)}"></progress>' if run.end else "",
@@ -115,10 +124,7 @@ def write(folder: Path, state: str = "") -> Path:
         "settings": _folded("settings", "all", _settings(run.config, "")),
         "log": _folded("log", f"the last {len(run.log[-LOG_LINES:])} lines", run.log[-LOG_LINES:]),
     }
-    text = Template((HERE / "page.html").read_text("utf-8")).substitute(parts)
-    with replacing(path) as file:
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    return path
+    return Template((HERE / "page.html").read_text("utf-8")).substitute(parts)
 
 
 def state_of(run: History) -> str:

@@ -1,0 +1,51 @@
+"""Pictures as bytes: for the page, and as PNG with the settings of the page inside."""
+
+import io
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from explorer.pagestate import PageState, read_state
+from imaging.grid import FORMATS
+from imaging.pixels import to_pil
+
+SETTINGS, COMMAND = "explorer", "command"  # texts in a saved PNG
+FILES = ("PNG", "JPEG", "WEBP")  # formats of pictures that are opened
+LARGEST_PICTURE = 2**26  # pixels of a picture that is opened
+
+
+def encode(pixels: Tensor, quickly: bool) -> tuple[str, bytes]:
+    """Pixels [C, H, W] as the bytes that generate.py writes, or quickly as JPEG, or as WebP if transparent."""
+    image, buffer = to_pil(pixels), io.BytesIO()
+    if not quickly:
+        image.save(buffer, **FORMATS[".png"])
+        return "image/png", buffer.getvalue()
+    if image.mode == "RGBA":
+        image.save(buffer, "WEBP", quality=85, method=0)
+        return "image/webp", buffer.getvalue()
+    image.save(buffer, "JPEG", quality=90, subsampling=0)
+    return "image/jpeg", buffer.getvalue()
+
+
+def restored(data: bytes) -> PageState:
+    """The state in a saved picture. Raise ValueError for other files; nothing is written."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FILES) as image:
+            if image.width * image.height > LARGEST_PICTURE:
+                raise ValueError("the picture is too large")
+            text = getattr(image, "text", {}).get(SETTINGS)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError("the file is no PNG, JPEG or WebP picture: drop a PNG that this page saved") from error
+    if text is None:
+        raise ValueError("the picture has no settings in it: drop a PNG that this page saved")
+    return read_state(text)
+
+
+def with_settings(data: bytes, state: PageState, command: str) -> bytes:
+    """A PNG with the settings and the command line in it."""
+    info, buffer = PngInfo(), io.BytesIO()
+    info.add_itxt(SETTINGS, state.model_dump_json())
+    info.add_itxt(COMMAND, command)
+    Image.open(io.BytesIO(data)).save(buffer, pnginfo=info, **FORMATS[".png"])
+    return buffer.getvalue()

@@ -1,0 +1,51 @@
+"""Every view of the page, light and dark, by the rules of axe-core."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.explorer.visits import opened
+
+AXE = Path(__file__).parents[2] / "explorer" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+RUN = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.flatMap(({ id, nodes }) =>
+  nodes.map(({ target, failureSummary }) => `${id} ${target}: ${failureSummary.split("\\n").slice(1).join(";")}`))"""
+VIEWS = ["", "c", "f", "v", "?"]  # keys that open them
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("family", ["styles", "noisy"])
+def test_no_view_breaks_a_rule(page, request, family, scheme, width):
+    if not AXE.is_file():
+        pytest.skip("axe-core is missing: make web fetches it")
+    address = request.getfixturevalue(family)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    opened(page, address)
+    page.keyboard.press("s")
+    page.keyboard.press("ArrowRight")
+    page.evaluate(f"() => {{ {AXE.read_text(encoding='utf-8')} }}")
+    found = {}
+    for key in VIEWS:
+        if key:
+            page.keyboard.press(key)
+        if key == "f":
+            page.click("#film-add")
+            page.evaluate("() => document.activeElement.blur()")
+        page.wait_for_timeout(300)
+        found[key] = page.evaluate(RUN)
+        if key in ("c", "f", "v"):
+            page.keyboard.press(key)
+    assert found == {key: [] for key in VIEWS}
+
+
+def test_the_rules_find_a_fault(page, styles):
+    if not AXE.is_file():
+        pytest.skip("axe-core is missing: make web fetches it")
+    opened(page, styles)
+    page.evaluate(f"() => {{ {AXE.read_text(encoding='utf-8')} }}")
+    page.evaluate(
+        "() => { document.getElementById('dice').textContent = ''; document.getElementById('dice').title = ''; }"
+    )
+    page.evaluate("() => { document.getElementById('kind').style.color = '#ddd'; }")
+    assert {line.split()[0] for line in page.evaluate(RUN)} == {"button-name", "color-contrast"}
