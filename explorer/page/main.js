@@ -34,7 +34,7 @@ function change(patch, done) {
   else {
     parts.compare.follow(true);
     ask({ draft: true });
-    parts.work.update(pinned(state));
+    parts.work.update(pinned(state), state);
     resting = setTimeout(() => ask({}), REST);
   }
 }
@@ -56,7 +56,7 @@ function display() {
   ask({ emerge: !seen });
   parts.children.show(pinned(state));
   parts.compare.follow();
-  parts.work.update(pinned(state));
+  parts.work.update(pinned(state), state);
 }
 
 /** A state whose class stays when the seed changes. */
@@ -232,6 +232,12 @@ function stage(shown) {
   parts.work.stage(shown);
 }
 
+/** A film through key frames, { state, small } each. */
+function film(entries) {
+  parts.films.set(entries);
+  if (at("film-room").hidden) acts.film();
+}
+
 function build() {
   at("network").textContent = about.network;
   at("kind").textContent = about.kind;
@@ -239,7 +245,7 @@ function build() {
   parts.panel = new Panel(at("panel"), about, change, (name) => state && parts.wire.ahead(state, name));
   parts.history = new History(at("history"), { go, name: named });
   parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change({ ...EMPTY, ...kept }, true), name: named });
-  parts.work = new Workplace(about, { post, copy, tell, note, change, stage, kept: () => parts.kept.entries,
+  parts.work = new Workplace(about, { post, copy, tell, note, change, stage, kept: () => parts.kept.entries, film,
     ask: (slot, of) => parts.wire.ask(slot, of, { draft: true }), set: (...given) => parts.panel.set(...given) });
   parts.picture = new Picture(at("picture"), {
     start() {
