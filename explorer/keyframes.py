@@ -32,7 +32,7 @@ class Film(BaseModel):
 
 
 def film_command(scene: Scene, film: Film) -> str:
-    """The command line that makes the same file, or "" if key frames differ in more than their seeds."""
+    """The command line that makes the same file, or "" if key frames differ in more than seeds, or mix classes."""
     first, seeds = film.keys[0], [key.seed for key in film.keys]
     alike = all(key.model_copy(update={"seeds": first.seeds}) == first for key in film.keys)
     if not alike or None in seeds or first.classes:

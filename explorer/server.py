@@ -149,10 +149,8 @@ def make_app(
     `port` and `token` are of its address; with `listening` other machines may come.
     """
     pages = Pages(link, others)
-    posts = [
-        Route(f"/{each.__name__}", each, methods=["POST"])
-        for each in (pages.frame, pages.save, pages.restore, pages.sheet)
-    ]
+    answers = (pages.frame, pages.save, pages.restore, pages.sheet)
+    posts = [Route(f"/{each.__name__}", each, methods=["POST"]) for each in answers]
     routes = [
         Route("/", pages.page),
         Route("/about", pages.about),

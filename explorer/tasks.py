@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from explorer.pagestate import PageState
 from explorer.studio import Studio
-from models.sampler import Request
+from models.sampler import Blending, Request
 from models.toolbox import Toolbox
 
 MOST_MARKED = 100  # pictures of one kind
@@ -73,6 +73,7 @@ class Place(_Task):
     axes: tuple[_Name, _Name]
     states: tuple[PageState, ...] = Field(max_length=MOST_PLACES)
     seeds: int = Field(0, ge=0, le=MOST_PLACES)
+    shared: PageState = PageState()  # class and options of the pictures of these seeds
 
 
 Any_Task = Show | Find | Learn | Combine | Change | Place
@@ -121,8 +122,11 @@ class Bench:
     def _place(self, task: Place) -> dict[str, Any]:
         points: list[tuple[float, float]] = []
         if task.seeds:
-            sampler, _ = self.studio.prepared(PageState())
-            found = self.toolbox.places(sampler, sampler.requests(range(task.seeds), None), task.axes)
+            sampler, _ = self.studio.prepared(task.shared)
+            requests = sampler.requests(range(task.seeds), task.shared.label)
+            if task.shared.classes and isinstance(sampler, Blending):
+                requests = [sampler.of_classes(request, task.shared.classes) for request in requests]
+            found = self.toolbox.places(sampler, requests, task.axes)
             points += found.points
         for state in task.states:
             sampler, request = self.studio.prepared(state)

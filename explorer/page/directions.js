@@ -5,7 +5,7 @@ import { element } from "./panel.js";
 import { fill, thumb } from "./slots.js";
 
 const SLOT = 160; // of the first small picture
-const ROWS = 29; // that have small pictures at a time
+const ROWS = 26; // that have small pictures at a time
 const REACH = 3; // strength of the small pictures at the ends
 const LIMIT = 6; // of the sliders
 
@@ -30,8 +30,8 @@ function change(canvases) {
 
 export class Directions {
   /** `set(name, text, done)` changes the state; `tasks` finds and keeps directions. */
-  constructor(about, control, { set, small, tasks, note }) {
-    Object.assign(this, { about, control, set, small, tasks, note, rows: new Map(), layers: new Map(), found: [], visible: [] });
+  constructor(about, control, { set, small, tasks }) {
+    Object.assign(this, { about, control, set, small, tasks, rows: new Map(), layers: new Map(), found: [], visible: [] });
     this.methods = element("span", { className: "buttons" });
     this.list = element("ol", { className: "parts-list" });
     this.hint = element("p", { className: "hint", textContent: "A direction is a change that means the same for every picture. SeFa and PCA find some in seconds; your marks teach others." });

@@ -81,3 +81,17 @@ export function read(hash, controls) {
   const label = given.has("class") ? Number(given.get("class")) : null;
   return { ...EMPTY, seeds, label, classes, options };
 }
+
+/** A function that tells a state in words: its seed and class, and what was changed. */
+export function namer(about) {
+  const called = (k) => about.classes[k] ?? `class ${k}`;
+  const kinds = (label, classes) => {
+    const shown = classes.filter(([, weight]) => weight > 0).map(([k, weight]) => `${called(k)} ${weight}`);
+    return shown.length ? [shown.join(" + ")] : label === null ? [] : [called(label)];
+  };
+  return ({ seeds, label, classes, options }) => {
+    const from = seeds.length === 1 ? `seed ${seeds[0][0]}` : `between seeds ${seeds.map(([seed]) => seed).join(", ")}`;
+    const changed = Object.entries(options).map(([name, value]) => `${name.replaceAll("_", " ")} ${value ?? "off"}`);
+    return [from, ...kinds(label, classes), ...changed].join(", ");
+  };
+}

@@ -1,46 +1,28 @@
 // The page: one state, which the panel, the picture, the strips and the address share.
 
 import { Children } from "./children.js";
-import { Directions } from "./directions.js";
 import { bind } from "./keys.js";
-import { EMPTY, read, same, wrapped, written } from "./look.js";
+import { EMPTY, namer, read, same, wrapped, written } from "./look.js";
 import { copy, note, post, tell } from "./messages.js";
-import { Mixing } from "./mixing.js";
 import { Panel } from "./panel.js";
 import { Picture, small } from "./picture.js";
 import { Rooms } from "./rooms.js";
 import { History, Kept } from "./strips.js";
-import { Sheet } from "./sheet.js";
-import { seldom, Small } from "./slots.js";
-import { Tabs } from "./tabs.js";
-import { Tasks } from "./tasks.js";
-import { Teaching } from "./teaching.js";
 import { Wire } from "./wire.js";
+import { Workplace } from "./workplace.js";
 
 const REST = 150; // milliseconds after which a hand rests
 const FILLING = 9; // the slot of pictures that steps of the history lack
 const at = (id) => document.getElementById(id);
 
 const about = await (await fetch("about")).json();
+const named = namer(about);
 const parts = {};
 let state = null;
 let resting = 0; // timer
 let shown = { number: 0, state: null }; // the newest answer
 let last = { state: null, draft: false }; // the newest question
 const asked = new Map(); // number -> { state, draft, start } of questions for the picture
-
-/** The picture in words: its seed and class, and what was changed. */
-function named({ seeds, label, classes, options }) {
-  const from = seeds.length === 1 ? `seed ${seeds[0][0]}` : `between seeds ${seeds.map(([seed]) => seed).join(", ")}`;
-  const changed = Object.entries(options).map(([name, value]) => `${name.replaceAll("_", " ")} ${value ?? "off"}`);
-  return [from, ...kinds(label, classes), ...changed].join(", ");
-}
-
-function kinds(label, classes) {
-  const called = (k) => about.classes[k] ?? `class ${k}`, shown = classes.filter(([, weight]) => weight > 0);
-  if (shown.length) return [shown.map(([k, weight]) => `${called(k)} ${weight}`).join(" + ")];
-  return label === null ? [] : [called(label)];
-}
 
 /** Change the state. While a hand moves, drafts are asked for; `done` makes a step of the history. */
 function change(patch, done) {
@@ -51,7 +33,7 @@ function change(patch, done) {
   else {
     parts.rooms.compare.follow(true);
     ask({ draft: true });
-    update();
+    parts.work.update(pinned(state), state);
     resting = setTimeout(() => ask({}), REST);
   }
 }
@@ -73,12 +55,8 @@ function display() {
   ask({ emerge: !seen });
   parts.children.show(pinned(state));
   parts.rooms.compare.follow();
-  update();
+  parts.work.update(pinned(state), state);
 }
-
-/** What else shows the state: `tools` have a method `update(state)`. */
-const tools = [];
-const update = seldom(() => tools.forEach((tool) => tool.update(pinned(state))), 100);
 
 /** A state whose class stays when the seed changes. */
 function pinned(of) {
@@ -102,7 +80,7 @@ async function answered(told, blob) {
   if (told.slot === FILLING) return fill(blob && small(await createImageBitmap(blob)));
   const room = parts.rooms.of(told);
   if (room) return room.answered(told, blob && await createImageBitmap(blob));
-  if (told.slot > FILLING) return parts.small.answered(told, blob);
+  if (told.slot > FILLING) return parts.work.small.answered(told, blob);
   if (told.slot > 0) {
     if (blob) parts.children.draw(told.slot, await createImageBitmap(blob));
     return;
@@ -197,43 +175,19 @@ const acts = {
   help: () => at("sheet").showModal(),
 };
 
-/** What is shown at the picture's place: "picture", "grid" of children, "mixing", the grid of styles, or "marking". */
+/** What is shown at the picture's place: "picture", "grid" of children, or a board of the workplace. */
 function stage(shown) {
-  for (const id of ["picture", "grid", "mixing", "marking"]) at(id).hidden = id !== shown;
+  for (const id of ["picture", "grid"]) at(id).hidden = id !== shown;
   parts.children.open = shown === "grid";
   at("breed").hidden = shown !== "grid";
   at("family").ariaPressed = shown === "grid";
-  parts.sheet?.show(shown === "mixing");
-  parts.teaching?.show(shown === "marking");
+  parts.work.stage(shown);
 }
 
-/** The tabs beside the settings, of what the network can do. */
-function equip() {
-  parts.tabs = new Tabs(at("tabs"));
-  parts.tabs.add("Settings", at("settings"));
-  parts.small = new Small((slot, of) => parts.wire.ask(slot, of, { draft: true }));
-  const set = (name, value, done) => parts.panel.set(name, value, done), { small } = parts;
-  for (const control of about.controls.filter(({ kind }) => kind === "styles")) {
-    const mixing = new Mixing(about, control, { set, small, kept: () => parts.kept.entries });
-    parts.sheet = new Sheet(about, control, at("mixing"), { small, post, copy, toggle: (open) => stage(open ? "mixing" : "picture"),
-      go(chosen) {
-        stage("picture");
-        change(chosen, true);
-      } });
-    mixing.element.append(parts.sheet.element);
-    at("side").append(mixing.element);
-    parts.tabs.add("Styles", mixing.element, () => mixing.appeared());
-    tools.push(mixing, parts.sheet);
-  }
-  for (const control of about.controls.filter(({ kind }) => kind === "moves" && about.tools)) {
-    const tasks = new Tasks("tool", post, tell), directions = new Directions(about, control, { set, small, tasks, note });
-    parts.teaching = new Teaching(about, at("marking"), { small, tasks, toggle: (open) => stage(open ? "marking" : "picture"),
-      learned: (answer, name) => directions.take(answer) && (note(`the slider ${name} is in the list`), true) });
-    directions.head.after(parts.teaching.element);
-    at("side").append(directions.element);
-    parts.tabs.add("Directions", directions.element, () => directions.appeared());
-    tools.push(directions, parts.teaching);
-  }
+/** A film through key frames, { state, small } each. */
+function film(entries) {
+  parts.rooms.films.set(entries);
+  if (at("film-room").hidden) acts.film();
 }
 
 function build() {
@@ -241,9 +195,10 @@ function build() {
   at("kind").textContent = about.kind;
   document.title = `${about.network} · Explorer`;
   parts.panel = new Panel(at("panel"), about, change, (name) => state && parts.wire.ahead(state, name));
-  equip();
   parts.history = new History(at("history"), { go, name: named });
   parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change({ ...EMPTY, ...kept }, true), name: named });
+  parts.work = new Workplace(about, { post, copy, tell, note, change, stage, kept: () => parts.kept.entries, film,
+    ask: (slot, of) => parts.wire.ask(slot, of, { draft: true }), set: (...given) => parts.panel.set(...given) });
   parts.picture = new Picture(at("picture"), {
     start() {
       state = pinned(state);

@@ -13,8 +13,13 @@ export class Tasks {
     this.bar = element("progress", { max: 1, hidden: true, ariaLabel: "Progress" });
   }
 
-  /** Do a task; returns its result, or null if it failed. `watch(told)` gets the progress. */
-  async run(task, { data = null, watch = () => {} } = {}) {
+  /** Do a task after those before; returns its result, or null if it failed. `watch(told)` gets the progress. */
+  run(task, how) {
+    this.last = (this.last ?? Promise.resolve()).then(() => this.now(task, how));
+    return this.last;
+  }
+
+  async now(task, { data = null, watch = () => {} } = {}) {
     this.bar.hidden = false;
     this.bar.removeAttribute("value");
     let over = false;

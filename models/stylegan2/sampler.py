@@ -163,9 +163,10 @@ class StyleSampler:
         return torch.stack([request.stream.normal(self.G.config.z_dim) for request in requests]).to(self.device)
 
     def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
-        """z [N, D] of the requests' classes -> truncated w [N, L, D]."""
-        labels = [request.label for request in requests]
-        return self.composed(self.truncated(self.G.ws(z, self._classes(requests)), labels))
+        """z [N, D] of the requests' classes -> truncated w [N, L, D]; latents of a file keep their w."""
+        given = [request.stream.ws for request in requests if isinstance(request.stream, LatentStream)]
+        ws = torch.stack(given) if given else self.G.ws(z, self._classes(requests))
+        return self.composed(self.truncated(ws, [request.label for request in requests]))
 
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """w [N, L, D] with the noise of requests -> images [N, C, H, W], about [-1, 1]."""

@@ -95,6 +95,7 @@ class StyleTools:
         else:
             self.library.rename(name, new)
 
+    @torch.no_grad()
     def places(self, sampler: Any, requests: Sequence[Request], axes: tuple[str, str]) -> Places:
         """As of `Toolbox`: from the mean of all w, of the mean over a picture's layers."""
         found = self.library.read()
@@ -103,7 +104,7 @@ class StyleTools:
         list(self._sampled())
         ends = [found.place(name, "the map") for name in axes]
         frame, scales = found.vectors[ends].double(), found.scales[ends].double()  # [2, D], [2]
-        w = torch.cat([sampler.ws([request]).mean(dim=1) for request in requests]).cpu().double()  # [N, D]
+        w = sampler.map(sampler.latents(requests), requests).mean(dim=1).cpu().double()  # [N, D]
         points = (w - self._mean) @ frame.T / scales
         cosine = float(frame[0] @ frame[1])
         skew = cosine * float(scales[1] / scales[0]), cosine * float(scales[0] / scales[1])

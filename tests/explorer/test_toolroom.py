@@ -44,6 +44,9 @@ def test_directions_are_found_learned_combined_and_placed(room):
     placed = room.work(Place(do="place", axes=("pca0", "pca1"), states=(PageState(), moved), seeds=3))
     (x, y), _, _, (x0, y0), (x2, y2) = placed["points"]
     assert (x0, y0) == (x, y) and (x2, y2) == pytest.approx((x + 2, y), abs=1e-3)
+    shared = PageState(options={"psi": 0})
+    placed = room.work(Place(do="place", axes=("pca0", "pca1"), states=(), seeds=2, shared=shared))
+    assert placed["points"][0] == placed["points"][1] == pytest.approx((0, 0), abs=5)
     for task, said in [
         (Find(do="find", method="x"), "there is no method 'x': choose sefa, pca"),
         (Place(do="place", axes=("pca0", "no"), states=(), seeds=1), "the map: got 'no', expected some of 0 pca0"),

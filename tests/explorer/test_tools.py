@@ -1,4 +1,4 @@
-"""The tabs of the page in Chromium: styles of other pictures, directions."""
+"""The tabs of the page in Chromium: styles of other pictures, directions, and the map."""
 
 import shlex
 
@@ -147,3 +147,41 @@ def test_mistakes_of_tasks_are_told(page, styles):
     title.fill("a;b")
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.getElementById('message').textContent.includes('cannot name a direction')")
+
+
+def test_the_map_leads_to_pictures(page, styles):
+    opened(page, styles, "seeds=4&class=1")
+    page.click("#tab-directions")
+    page.click("#find-pca")
+    page.wait_for_selector("[data-name='pca2']")
+    page.click("#tab-map")
+    page.select_option("#map-x", "pca2")
+    page.select_option("#map-y", "pca1")
+    page.wait_for_function("() => document.getElementById('map-canvas').width > 100")
+    page.wait_for_timeout(1500)
+    box = page.locator("#map-canvas").bounding_box()
+    page.mouse.click(box["x"] + 0.97 * box["width"], box["y"] + 0.97 * box["height"])  # a corner without seeds
+    line = at_rest(page, "pca2:")
+    steps = dict(part.split(":") for part in shlex.split(line.split("--move ")[1])[0].split(";"))
+    page.focus("#map-canvas")
+    page.keyboard.press("ArrowLeft")
+    at_rest(page, f"pca2:{float(steps['pca2']) - 0.25:g}")
+    assert page.is_hidden("#map-film")
+    page.mouse.move(box["x"] + 0.03 * box["width"], box["y"] + 0.03 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+    page.mouse.up()
+    page.click("#map-film")
+    page.wait_for_function("() => document.querySelectorAll('#film-room li img').length === 2")
+    page.click("#film")
+    page.evaluate("() => scrollTo(0, 0)")
+    box = page.locator("#map-canvas").bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    for dx in range(40):
+        if page.inner_text(".map .hint").startswith("seed"):
+            break
+        page.mouse.move(box["x"] + 0.5 * box["width"] + 2 * dx, box["y"] + 0.5 * box["height"])
+    seed = page.inner_text(".map .hint").split()[1].rstrip(",")
+    page.mouse.down()
+    page.mouse.up()
+    assert "--move" not in at_rest(page, f"--seeds {seed} --class dog")
