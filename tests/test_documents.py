@@ -234,6 +234,11 @@ PICTURES = {
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
     "docs/explorer.png": (f"python explore.py {FACES} --psi 0.7", ""),
     "docs/explorer-directions.png": (f"python directions.py {FACES} --method sefa", ""),
+    "docs/explorer-film.webp": (
+        f"python interpolate.py {FACES} --seeds 85,1789,3 --psi 0.7 --easing smooth --scale 4",
+        "",
+    ),
+    "docs/explorer-compare.webp": ("python explore.py --network runs/00000-demo32-demo", ""),
     "docs/explorer-styles.png": (
         f"python style_mixing.py {FACES} --rows 85,100,75 --cols 55,821,1789 --styles coarse --psi 0.7",
         "",
