@@ -13,9 +13,9 @@ from typing import Any
 import click
 import uvicorn
 
-from explorer.link import Link
-from explorer.server import LONGEST_MESSAGE, make_app
-from models.families import NetworkFile, check_samples
+from explorer import link as links
+from explorer import server as serving
+from models.families import NetworkFile, check_samples, read_network
 from sampling.command import DEVICE, find, given, learn, options
 from torch_utils import config
 from torch_utils.cli import Command, say
@@ -50,8 +50,9 @@ def main(port: int | None, browser: bool, listen: str | None, device: str, preci
     Each picture has an address, a command line of generate.py that makes it, and can be saved as a PNG with its
     settings inside. Only this machine reaches the page, unless --listen is given.
     """
-    file: NetworkFile = click.get_current_context().obj
+    known: NetworkFile | None = click.get_current_context().obj
     place = str(find(values.pop("network")))
+    file = known or read_network(place)
     kind = file.family.options
     check_samples(file)
     chosen = {name: value for name, value in values.items() if value is not None and name in config.settings(kind)}
@@ -60,7 +61,7 @@ def main(port: int | None, browser: bool, listen: str | None, device: str, preci
     typed = {"device": device, "precision": precision}
     more = [word for name, value in typed.items() if name in given() for word in (f"--{name}", value)]
     door = _door(listen or HERE, port)
-    link = Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
+    link = links.Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
     try:
         _run(link, door, listen is not None, browser)
@@ -68,7 +69,7 @@ def main(port: int | None, browser: bool, listen: str | None, device: str, preci
         link.stop()
 
 
-def _run(link: Link, door: socket.socket, listening: bool, browser: bool) -> None:
+def _run(link: links.Link, door: socket.socket, listening: bool, browser: bool) -> None:
     """Serve the page until Ctrl-C."""
     host, port = door.getsockname()[:2]
     token = secrets.token_urlsafe(18)
@@ -80,10 +81,14 @@ def _run(link: Link, door: socket.socket, listening: bool, browser: bool) -> Non
         address = f"http://{there}:{port}/{token}"
     say(f"the page: {address}")
     say("Ctrl-C ends it")
-    app = make_app(link, port, token, listening)
+    app = serving.make_app(link, port, token, listening)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_level="error", ws_max_size=LONGEST_MESSAGE, server_header=False, timeout_graceful_shutdown=1
+            app,
+            log_level="error",
+            ws_max_size=serving.LONGEST_MESSAGE,
+            server_header=False,
+            timeout_graceful_shutdown=1,
         )
     )
     if browser:

@@ -1,5 +1,7 @@
 """The server's side of the renderer: starts its process, hands requests over, and starts it again if it dies."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 import json
@@ -10,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from explorer import renderer, studio
 from explorer.pagestate import Scene
-from explorer.renderer import serve
-from explorer.studio import Asked
 from torch_utils.cli import say
 from torch_utils.device import Precision
 
@@ -39,7 +40,7 @@ class Link:
     def _begin(self) -> tuple[dict[str, Any], Scene]:
         context = multiprocessing.get_context("spawn")  # threads of PyTorch do not survive a fork
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, *self._arguments), daemon=True)
+        self.process = context.Process(target=renderer.serve, args=(theirs, *self._arguments), daemon=True)
         self.process.start()
         theirs.close()
         try:
@@ -98,7 +99,7 @@ class Link:
         self._clients.pop(client, None)
         self._send("gone", client)
 
-    def ask(self, client: int, asked: Asked) -> None:
+    def ask(self, client: int, asked: studio.Asked) -> None:
         """Ask for a picture. A newer request for the same slot replaces it."""
         self._send("ask", client, asked)
 

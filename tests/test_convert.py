@@ -12,7 +12,8 @@ import convert
 from models import graphs
 from models.families import read_network, save_network
 from models.sampler import Shape
-from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
+from models.stylegan2.foreign.lucidrains import LucidrainsGenerator
+from models.stylegan2.foreign.lucidrainsconfig import LucidrainsConfig
 from sampling.modelcard import plan_samples
 from tests.networks import tiny_discriminator, tiny_generator
 from torch_utils import checkpoint

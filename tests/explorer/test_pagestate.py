@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import generate
 from explorer.pagestate import PageState, Scene, read_state
 from explorer.studio import Studio, open_studio
-from models.stylegan2.sampler import StyleOptions
+from models.stylegan2.choices import StyleOptions
 from tests.networks import save_noisy, save_tiny
 
 NAMES = ("cat", "dog", "-x", "0", "a b")
