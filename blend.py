@@ -23,9 +23,9 @@ from sampling.classes import class_facts
 from sampling.command import DEVICE, PATH, options, record_files
 from sampling.stylegan2 import pictures as drawing
 from system.files import check_folder
+from torch_utils import download
 from torch_utils.cli import Command, Number, SeedList, progress, say
 from torch_utils.device import resolve_device, switches
-from torch_utils.download import sha256
 
 EXAMPLES = """
 Examples:
@@ -93,7 +93,7 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     _introduce(a, b, likeness)
     blended = blending.blend(A, B, shares)
     facts: dict[str, Any] = {
-        name: {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
+        name: {"path": str(file), "sha256": download.sha256(file.path), "kimg": file.metadata.get("kimg")}
         for name, file in (("a", a), ("b", b))
     }
     facts |= {"likeness": round(likeness, 4), "share of b": shares._asdict()}

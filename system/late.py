@@ -23,8 +23,9 @@ class _Late(ModuleType):
 
     def __getattribute__(self, name: str) -> Any:
         held = object.__getattribute__(self, "__dict__")
-        # The import system sets names such as __spec__ before a module runs. It asks for __path__ to find a submodule.
-        if name == "__path__" or not (name.startswith("__") and name in held):
+        # Names such as __file__ and __class__ are known before a module runs, and `inspect` asks all modules for them.
+        # The import system asks for __path__ to find a submodule.
+        if name == "__path__" or not (name.startswith("__") and (name in held or hasattr(ModuleType, name))):
             held["__spec__"].loader.run(self)
         return ModuleType.__getattribute__(self, name)
 

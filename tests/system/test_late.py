@@ -10,14 +10,14 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "hubconf.py")
 HEAVY = ("torch._C", "scipy", "av", "tensorboard", "onnxruntime")
 
-RUN = """
+RUN = f"""
 import runpy, sys
 sys.argv = sys.argv[1:]
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:
-    print(*[name for name in {heavy} if name in sys.modules], file=sys.stderr, sep=",", end="|")
-""".format(heavy=HEAVY)
+    print(*[name for name in {HEAVY} if name in sys.modules], file=sys.stderr, sep=",", end="|")
+"""
 
 
 def imported(*words: str) -> tuple[int, str]:
@@ -108,3 +108,9 @@ def test_pytorch_runs_once_however_it_is_first_used(first):
     start = LATE.format(root=str(ROOT), here=str(ROOT))
     done = subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("True True True\n1.0 module\n", 0), done.stderr
+
+
+def test_looking_at_all_modules_runs_none(room):
+    code = "from room import one\nimport inspect\n[inspect.getmodule(f.frame) for f in inspect.stack()]\n"
+    code += "print(isinstance(one, type), hasattr(one, '__file__'), one.__name__)\none.value"
+    assert late(room, code) == "False True room.one\none runs\n"
