@@ -1,5 +1,7 @@
 """The compute device, its number formats and its memory."""
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import math

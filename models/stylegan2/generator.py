@@ -8,20 +8,19 @@ Letters: N batch, C channels, H W size, D width of w, L number of w.
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from custom_ops import upsample2d
+from models.stylegan2.choices import NoiseMode
 from models.stylegan2.config import GeneratorConfig, block_dtypes, set_low_clamp
 from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, memory_format
 from models.stylegan2.mapping import MappingNetwork, truncate
 from models.stylegan2.modulation import Conv2DMod
 from torch_utils.device import Precision
 from torch_utils.forward import call, own_precision
-
-NoiseMode = Literal["random", "const", "none"]
 
 
 class GeneratorLayer(nn.Module):

@@ -18,13 +18,13 @@ from torch import Tensor
 from imaging.pixels import to_pixels
 from models.sampler import MixedStream, Request, SeedStream, Shape, blended, class_of, learned_classes
 from models.stylegan2.centers import Anchors
+from models.stylegan2.choices import StyleOptions
 from models.stylegan2.composing import read_moves, read_parts
 from models.stylegan2.directionfile import Directions, check_fit, load_directions
 from models.stylegan2.generator import Generator, StyledGenerator
 from models.stylegan2.latents import Latents, groups_of, load_latents, mix
 from models.stylegan2.mapping import truncate
 from models.stylegan2.memory import Memory
-from models.stylegan2.styleoptions import StyleOptions
 from torch_utils.cli import say
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import convert
 from models.adain.config import StyleConfig
-from models.adain.encoders import PUBLISHED, RARE, encoder_of, find, normalize
+from models.adain.encoderfiles import PUBLISHED, find
+from models.adain.encoders import RARE, encoder_of, normalize
 from models.adain.network import AdaIN, Encoder
 from models.families import FAMILIES, read_network
 from models.foreign import Told
