@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from custom_ops import upsample2d
 from models.stylegan2.choices import NoiseMode
 from models.stylegan2.config import GeneratorConfig, block_dtypes, set_low_clamp
-from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, memory_format
+from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, drawn, memory_format
 from models.stylegan2.mapping import MappingNetwork, truncate
 from models.stylegan2.modulation import Conv2DMod
 from torch_utils.device import Precision
@@ -145,7 +145,7 @@ class Synthesis(StyledSynthesis):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.num_ws, self.w_dim = config.num_ws, config.w_dim
-        self.const = nn.Parameter(torch.randn(config.channels_at(0), *config.base))
+        self.const = nn.Parameter(drawn(config.channels_at(0), *config.base))
         self.blocks = nn.ModuleList(GeneratorBlock(config, k) for k in range(config.doublings + 1))
 
     def with_noise(self, ws: Tensor, maps: Sequence[Tensor]) -> Tensor:
