@@ -75,14 +75,16 @@ def main(
     door = _door(listen or HERE, port)
     link = Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
-    films, offered, tools = FilmRoom(link), Offered(place, RUNS), ToolRoom(link.arguments, "tool")
+    films, offered = FilmRoom(link), Offered(place, RUNS)
+    tools = [ToolRoom(link.arguments, name) for name in ("tool", "photo")]
     others = Others(link, offered)
     try:
-        more_routes = [*films.routes(), *offered.routes(), *tools.routes()]
+        more_routes = [*films.routes(), *offered.routes(), *(route for room in tools for route in room.routes())]
         _run(link, door, listen is not None, browser, more_routes, others)
     finally:
         films.close()
-        tools.close()
+        for room in tools:
+            room.close()
         others.stop()
         link.stop()
 

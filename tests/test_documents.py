@@ -232,6 +232,8 @@ PICTURES = {
     "docs/style-controls.jpg": ("python stylize.py --content pictures/ --style paintings/ --alpha 0.5", ""),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
     "docs/explorer.png": (f"python explore.py {FACES} --psi 0.7", ""),
+    "docs/explorer-map.png": (f"python directions.py {FACES} --method sefa", ""),
+    "docs/explorer-photo.png": (f"python generate.py {FACES} --latents out/projected-w.npz --styles-of 7@coarse", ""),
     "docs/explorer-directions.png": (f"python directions.py {FACES} --method sefa", ""),
     "docs/explorer-styles.png": (
         f"python style_mixing.py {FACES} --rows 85,100,75 --cols 55,821,1789 --styles coarse --psi 0.7",
