@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from explorer import webpage
 from models.families import FAMILIES, read_network
 from models.foreign import Job, Told
 from sampling import formats
@@ -23,9 +24,11 @@ Examples:
   python convert.py --source ffhq.safetensors --dest ffhq.onnx         runs without this program
   python convert.py --source ffhq.safetensors --dest ffhq.pt2 --split --noise-mode random
   python convert.py --source ffhq.safetensors --dest my-model/ --license mit
+  python convert.py --source ffhq.safetensors --dest page/ --format page    the explorer as a page without a server
   python convert.py --source dit.pt --dest dit.safetensors --set heads=3
   python convert.py --source adm.safetensors --dest folder/ --format diffusers
 """
+formats.FURTHER[:] = [webpage.FORMAT]
 ENDINGS = formats.known_endings()
 
 
@@ -42,7 +45,8 @@ ENDINGS = formats.known_endings()
     "--dest",
     type=click.Path(path_type=Path),
     group="Networks",
-    help=f"file to write: {ENDINGS}; or a folder for the Hugging Face Hub; without it the source is described",
+    help=f"file to write: {ENDINGS}; or a folder for the Hugging Face Hub, or for the web with --format page; "
+    "without it the source is described",
 )
 @option(
     "--format",

@@ -79,8 +79,8 @@ def main(
     tools = [ToolRoom(link.arguments, name) for name in ("tool", "photo")]
     others = Others(link, offered)
     try:
-        more_routes = [*films.routes(), *offered.routes(), *(route for room in tools for route in room.routes())]
-        _run(link, door, listen is not None, browser, more_routes, others)
+        routes = [*films.routes(), *offered.routes(), *(route for room in tools for route in room.routes())]
+        _run(link, door, listen is not None, browser, routes, others)
     finally:
         films.close()
         for room in tools:

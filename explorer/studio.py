@@ -215,11 +215,11 @@ def open_studio(
     about = {
         **_told(file, sampler),
         "emerging": isinstance(sampler, Emerging),
+        "walkable": isinstance(sampler, Walkable),
         "tools": file.family.open_toolbox is not None,
         "layers": sampler.layers if isinstance(sampler, Layered) else 0,
         "groups": dict(sampler.groups) if isinstance(sampler, Layered) else {},
         "blending": isinstance(sampler, Blending),
-        "walkable": isinstance(sampler, Walkable),
         "learned": learned_classes(sampler.metadata, sampler.shape.classes),
         "classes": [printable(name, 80) for name in names],
         "controls": [control.model_dump(mode="json") for control in found],

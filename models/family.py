@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from models.foreign import Foreign, Format
+from models.graphs import WebGraphs
 from models.places import Published
 from models.sampler import Options, Sampler, Shape
 from models.toolbox import Toolbox
@@ -49,6 +50,8 @@ class Family:
     foreign: tuple[Foreign, ...] = ()  # other programs whose files are read
     formats: tuple[Format, ...] = ()  # what its networks can be written as, beside the formats of any family
     published: Mapping[str, Published] = field(default_factory=dict)  # networks that others published, by name
+    # the graphs of a shown part for a page without a server, with the name of its file; None: no such pages
+    web: Callable[[Any, str], WebGraphs] | None = None
     # of a model card:
     tags: tuple[str, ...] = ()
     task: str = "unconditional-image-generation"  # the Hub's pipeline_tag

@@ -77,6 +77,17 @@ class ExportGraph:
         return largest
 
 
+@dataclass(frozen=True)
+class WebGraphs:
+    """What a page in the browser computes pictures with: z and c -> w, w pulled towards its average, w -> image."""
+
+    mapping: ExportGraph  # z [N, D], c [N, classes] if there are classes, psi [] -> ws [N, L, D]
+    synthesis: ExportGraph  # ws -> images
+    width: int  # of z
+    average: list[float]  # w, [D]
+    pull: Mapping[str, str]  # fields of the family's options: "strength", and the layers "from" and "until"
+
+
 def record(graph: ExportGraph) -> ExportedProgram:
     """The operators of PyTorch that compute a graph for any batch."""
     inputs = graph.example(2)

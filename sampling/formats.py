@@ -69,9 +69,12 @@ NEUTRAL = (
 )
 
 
+FURTHER: list[Format] = []  # formats for any family that a room above this one adds
+
+
 def formats(families: Iterable[Family]) -> list[Format]:
     """The formats for networks of these families."""
-    return [*NEUTRAL, *(form for family in families for form in family.formats)]
+    return [*NEUTRAL, *FURTHER, *(form for family in families for form in family.formats)]
 
 
 def known_endings() -> str:

@@ -79,7 +79,7 @@ def check(command: str) -> None:
     if words[1:2] == ["-c"]:
         ast.parse(words[2])
         return
-    if words[1:3] == ["-m", "pytest"]:
+    if words[1:3] in (["-m", "pytest"], ["-m", "http.server"]):
         return
     main, words = program(command)
     if isinstance(main, click.Group):

@@ -34,6 +34,7 @@ PARSED = {
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
     r"\.onnx|\.pt2|\.pt$|my-model": "an export: tests/test_convert_graphs.py and tests/test_convert.py have each",
     r"--images out/|--dest \.\.\.": "stands for the reader's own",
+    r"--format page|http\.server": "needs what make web fetches: tests/explorer/test_alone.py has it",
     r"explore\.py": "serves until Ctrl-C: tests/test_explore.py and tests/explorer have it",
     r"turn,shift": "needs labels that benchmarks.stylegan2.quality makes in minutes",
 }
@@ -235,6 +236,11 @@ PICTURES = {
     "docs/explorer-map.png": (f"python directions.py {FACES} --method sefa", ""),
     "docs/explorer-photo.png": (f"python generate.py {FACES} --latents out/projected-w.npz --styles-of 7@coarse", ""),
     "docs/explorer-directions.png": (f"python directions.py {FACES} --method sefa", ""),
+    "docs/explorer-film.webp": (
+        f"python interpolate.py {FACES} --seeds 85,1789,3 --psi 0.7 --easing smooth --scale 4",
+        "",
+    ),
+    "docs/explorer-compare.webp": ("python explore.py --network runs/00000-demo32-demo", ""),
     "docs/explorer-styles.png": (
         f"python style_mixing.py {FACES} --rows 85,100,75 --cols 55,821,1789 --styles coarse --psi 0.7",
         "",

@@ -18,6 +18,7 @@ export class Compare {
     this.networks = { networks: [], runs: [] };
     this.build();
     this.snapshots = new Snapshots(section, { ask, present: () => this.first(), shown: (bitmap) => this.draw(bitmap), changed: () => this.label() });
+    section.classList.toggle("alone", Boolean(about.engine));
     this.label();
   }
 
@@ -75,6 +76,7 @@ export class Compare {
   toggle(open) {
     clearInterval(this.timer);
     if (!open) return;
+    if (this.about.engine) return this.follow(); // without a server there is one network
     this.look();
     this.timer = setInterval(() => this.look(), LOOK);
     this.follow();
@@ -129,7 +131,8 @@ export class Compare {
       this.linked.value === "none" ? this.name(this.state) : this.linked.value === "seed" ? "pinned settings" : ""].filter(Boolean).join(", ");
     this.tags[0].textContent = "page";
     this.tags[1].textContent = this.snapshots?.active ? this.snapshots.title : other || "the same";
-    this.said.textContent = apart || this.snapshots?.active ? "" : "Choose another network or precision, or pin this picture and change the settings.";
+    this.said.textContent = apart || this.snapshots?.active ? "" : this.about.engine
+      ? "Pin this picture, and change the settings." : "Choose another network or precision, or pin this picture and change the settings.";
   }
 
   /** The page has changed: a draft while a hand moves. */

@@ -1,10 +1,9 @@
 // Files that leave the page and come to it.
 
-/** Save the picture of a state as a PNG with its settings inside. */
-export async function save(post, state, words) {
-  const answer = await post("save", JSON.stringify(state));
-  if (!answer) return;
-  const address = URL.createObjectURL(await answer.blob());
+/** Save a picture under a name made of words. */
+export function save(picture, words) {
+  if (!picture) return;
+  const address = URL.createObjectURL(picture);
   const name = words.replace(/[^\w.-]+/g, "-").slice(0, 100);
   Object.assign(document.createElement("a"), { href: address, download: `${name}.png` }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);

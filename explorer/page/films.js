@@ -20,7 +20,7 @@ export class Films {
     this.choose(kept.choices ?? {});
     document.addEventListener("film-key", (event) => this.add(event.detail));
     this.show();
-    this.follow();
+    if (about.walkable) this.follow();
   }
 
   build(copy) {
@@ -214,6 +214,7 @@ export class Films {
 
   /** A new connection: questions on their way are lost. */
   resume() {
+    if (!this.about.walkable) return;
     this.busy = false;
     this.follow();
     this.frame();

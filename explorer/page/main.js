@@ -1,15 +1,14 @@
 // The page: one state, which the panel, the picture, the strips and the address share.
 
 import { Children } from "./children.js";
-import { Compare, OTHER } from "./compare.js";
-import { FILM, Films } from "./films.js";
 import { listenForFiles, save } from "./files.js";
 import { bind } from "./keys.js";
 import { EMPTY, namer, read, same, wrapped, written } from "./look.js";
+import { copy, note, post, tell } from "./messages.js";
 import { Panel } from "./panel.js";
 import { Picture, small } from "./picture.js";
+import { Rooms } from "./rooms.js";
 import { History, Kept } from "./strips.js";
-import { SNAPSHOT } from "./snapshots.js";
 import { Wire } from "./wire.js";
 import { Workplace } from "./workplace.js";
 
@@ -34,7 +33,7 @@ function change(patch, done) {
   clearTimeout(resting);
   if (done) settle();
   else {
-    parts.compare.follow(true);
+    parts.rooms.compare.follow(true);
     ask({ draft: true });
     parts.work.update(pinned(state), state);
     resting = setTimeout(() => ask({}), REST);
@@ -57,7 +56,7 @@ function display() {
   const seen = [shown.state, last.draft ? last.state : null].some((other) => other && same(other, state));
   ask({ emerge: !seen });
   parts.children.show(pinned(state));
-  parts.compare.follow();
+  parts.rooms.compare.follow();
   parts.work.update(pinned(state), state);
 }
 
@@ -81,9 +80,8 @@ function ask(how) {
 
 async function answered(told, blob) {
   if (told.slot === FILLING) return fill(blob && small(await createImageBitmap(blob)));
-  if (told.slot === OTHER) return parts.compare.answered(told, blob && await createImageBitmap(blob));
-  if (told.slot === SNAPSHOT) return parts.compare.snapshots.answered(told, blob && await createImageBitmap(blob));
-  if (told.slot === FILM) return parts.films.answered(told, blob && await createImageBitmap(blob));
+  const room = parts.rooms.of(told);
+  if (room) return room.answered(told, blob && await createImageBitmap(blob));
   if (told.slot > FILLING) return parts.work.small.answered(told, blob);
   if (told.slot > 0) {
     if (blob) parts.children.draw(told.slot, await createImageBitmap(blob));
@@ -106,7 +104,7 @@ async function answered(told, blob) {
   shown = { number: told.number, state: whole ? question?.state : null };
   parts.picture.draw(bitmap);
   parts.children.draw(0, bitmap);
-  parts.compare.own(bitmap);
+  parts.rooms.compare.own(bitmap);
   at("share").hidden = whole;
   at("share").value = told.share;
   tell("");
@@ -141,39 +139,6 @@ function finish(told) {
   parts.wire.ahead(state, parts.panel.last ?? "");
 }
 
-function tell(text, kind = "error") {
-  at("message").textContent = text;
-  at("message").hidden = !text;
-  at("message").className = kind;
-}
-
-function note(text) {
-  tell(text, "note");
-  setTimeout(() => at("message").textContent === text && tell(""), 2500);
-}
-
-async function copy(text, what) {
-  try {
-    await navigator.clipboard.writeText(text);
-    note(`${what} copied`);
-  } catch {
-    getSelection().selectAllChildren(at("command"));
-    tell("the browser keeps the clipboard closed: press Ctrl C", "note");
-  }
-}
-
-/** Ask the server by POST; an error is told. */
-async function post(path, body) {
-  try {
-    const answer = await fetch(path, { method: "POST", body });
-    if (answer.ok) return answer;
-    tell((await answer.json()).error);
-  } catch {
-    tell("explore.py does not answer: start it again");
-  }
-  return null;
-}
-
 function keep() {
   note(parts.kept.add(state, small(at("picture"))) ? "kept" : "this picture is kept already");
 }
@@ -185,9 +150,8 @@ function later(wanted = state) {
 }
 
 async function restore(file) {
-  const answer = await post("restore", file);
-  if (!answer) return;
-  const found = await answer.json();
+  const found = await parts.wire.restore(file);
+  if (!found) return;
   if (found.plain) return parts.work.dropped(file) || tell(found.plain);
   change({ ...EMPTY, ...found }, true);
   if (found.network && found.network !== about.network) note(`the picture was made with ${found.network}`);
@@ -205,20 +169,8 @@ const acts = {
   },
   others: () => parts.children.others(),
   child: (slot) => parts.children.open && parts.children.click(slot, false),
-  film() {
-    const open = (at("film-room").hidden = !at("film-room").hidden) === false;
-    at("film").ariaPressed = document.body.classList.toggle("filming", open);
-    if (open) parts.films.frame();
-    else parts.films.stopped();
-  },
-  compare() {
-    const open = (at("compare-room").hidden = !at("compare-room").hidden) === false;
-    at("compare").ariaPressed = open;
-    parts.compare.toggle(open);
-  },
-  play: () => at("film-room").hidden || parts.films.toggle(),
   keep,
-  download: () => save(post, state, named(state)),
+  download: async () => save(await parts.wire.save(state), named(state)),
   pixels: () => {
     at("pixels").ariaPressed = document.body.classList.toggle("pixels");
   },
@@ -238,16 +190,8 @@ function stage(shown) {
 
 /** A film through key frames, { state, small } each. */
 function film(entries) {
-  parts.films.set(entries);
+  parts.rooms.films.set(entries);
   if (at("film-room").hidden) acts.film();
-}
-
-/** The rooms below the picture. */
-function furnish() {
-  parts.films = new Films(at("film-room"), { about, post, copy, go: (next) => change(next, true), name: named,
-    ask: (...question) => parts.wire.ask(...question), present: () => ({ state, small: small(at("picture")) }) });
-  parts.compare = new Compare(at("compare-room"), { about, go: (next) => change(next, true), name: named,
-    ask: (...question) => parts.wire.ask(...question), present: () => ({ state }) });
 }
 
 function build() {
@@ -270,8 +214,9 @@ function build() {
     ask: (slot, child) => parts.wire.ask(slot, child, { draft: true }),
     go: (child) => change(child, true),
   });
-  furnish();
-  at("film").hidden = !about.walkable;
+  parts.rooms = new Rooms({ about, post, copy, go: (next) => change({ ...EMPTY, ...next }, true), name: named,
+    ask: (...question) => parts.wire.ask(...question), present: () => ({ state, get small() { return small(at("picture")); } }) });
+  Object.assign(acts, parts.rooms.acts);
   parts.children.stride(at("stride"), at("strided"));
   for (const name of ["undo", "redo", "dice", "family", "film", "compare", "keep", "download", "pixels", "copy", "link", "help"]) {
     at(name).addEventListener("click", acts[name]);
@@ -289,7 +234,7 @@ function connected(online, why) {
   document.body.classList.toggle("offline", !online);
   if (!online) return tell(why ?? "no connection to explore.py: start it again, or wait");
   tell("");
-  parts.films.resume();
+  parts.rooms.films.resume();
   if (state) return display();
   const first = read(location.hash, about.controls) ?? about.state;
   change(first, true);
@@ -297,4 +242,4 @@ function connected(online, why) {
 
 build();
 history.replaceState(null, "", `./${location.hash}`); // the token leaves the address
-parts.wire = new Wire(answered, connected);
+parts.wire = about.engine ? new (await import("./engine.js")).Engine(answered, connected, about) : new Wire(answered, connected);

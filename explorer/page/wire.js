@@ -1,5 +1,7 @@
 // Questions to the server and its answers: by a socket, or by POST where no socket is let through.
 
+import { post } from "./messages.js";
+
 const RETRY = 1000; // milliseconds
 const RENEWED = "explore.py was started again, and has another address now: open the address that it has printed, and this page goes on";
 const TRIES = 2; // sockets that fail at once, before POST takes over
@@ -61,6 +63,16 @@ export class Wire {
   /** Let the server make pictures near a state, along a setting, while it has nothing else to do. */
   ahead(state, near) {
     this.socket?.send(JSON.stringify({ state, near }));
+  }
+
+  /** The PNG of a state with its settings inside; null if that was refused, which is told. */
+  async save(state) {
+    return (await post("save", JSON.stringify(state)))?.blob();
+  }
+
+  /** The state in a picture that was saved, or null. */
+  async restore(file) {
+    return (await post("restore", file))?.json();
   }
 
   /** One question of a slot on its way at a time; of those that come meanwhile the newest follows. */

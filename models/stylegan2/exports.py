@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.foreign import Format, Job, Notes
-from models.graphs import ExportGraph, Inputs, graph_formats, save
+from models.graphs import ExportGraph, Inputs, WebGraphs, graph_formats, save
 from models.sampler import Options
 from models.stylegan2.foreign.rosinality import write_rosinality
 from models.stylegan2.generator import Generator, NoiseMode
@@ -32,6 +32,7 @@ _NOISE = "the network's own noise, an input that the caller fills with normal nu
 _CUTOFF = "number of first layers that the input psi truncates; without it all"
 _SPLIT = "write the mapping and the synthesis to NAME-mapping and NAME-synthesis"
 Half = Literal["whole", "mapping", "synthesis"]
+_HALVES: tuple[Half, Half] = ("mapping", "synthesis")
 
 
 class GraphOptions(Options):
@@ -94,6 +95,15 @@ def graph_of(
     return ExportGraph(module, "ws" if half == "mapping" else "images", example, about, "stylegan2")
 
 
+def web_graphs(G: Generator, source: str) -> WebGraphs:
+    """The graphs of a page without a server, with the network's own noise."""
+    about = {"source": source}
+    mapping, synthesis = (graph_of(G, half, "const", None, about) for half in _HALVES)
+    average = G.mapping.w_average.tolist()
+    pull = {"strength": "psi", "from": "psi_from", "until": "psi_cutoff"}
+    return WebGraphs(mapping, synthesis, G.config.z_dim, average, pull)
+
+
 def _write_rosinality(job: Job) -> Notes:
     write_rosinality(job.dest, job.networks)
     return {job.dest: ", ".join(job.networks)}
@@ -112,7 +122,7 @@ def _write_graphs(job: Job) -> Notes:
         "psi_cutoff": options.psi_cutoff,
         "kimg": job.metadata.get("kimg"),
     }
-    halves: tuple[Half, ...] = ("mapping", "synthesis") if options.split else ("whole",)
+    halves: tuple[Half, ...] = _HALVES if options.split else ("whole",)
     notes = {}
     for half in progress(halves, len(halves), "graphs"):
         path = job.dest.with_stem(f"{job.dest.stem}-{half}") if options.split else job.dest

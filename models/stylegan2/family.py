@@ -10,7 +10,7 @@ from models.family import Family, Part
 from models.places import Published
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.exports import FORMATS
+from models.stylegan2.exports import FORMATS, web_graphs
 from models.stylegan2.foreign import lucidrains_file, nvidia, rosinality
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.generator import Generator
@@ -87,6 +87,7 @@ FAMILY = Family(
     open_toolbox=StyleTools,
     foreign=(nvidia.OFFICIAL, rosinality.ROSINALITY),
     formats=FORMATS,
+    web=web_graphs,
     published=PUBLISHED,
     tags=("stylegan2", "gan", "image-generation", "safetensors"),
     caption="psi 1 (no truncation), the network's own noise",
@@ -104,6 +105,7 @@ LUCIDRAINS = replace(
     open_toolbox=None,
     foreign=(lucidrains_file.LUCIDRAINS,),
     formats=(),
+    web=None,
     published={},
     told={},
 )

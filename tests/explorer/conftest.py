@@ -72,7 +72,10 @@ def page(browser):
     tab = context.new_page()
     tab.set_default_timeout(WAIT)
     wrong: list[str] = []
-    tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    refused = "status of 422"  # the server's sentence about it is shown in the page
+    tab.on(
+        "console", lambda said: wrong.append(said.text) if said.type == "error" and refused not in said.text else None
+    )
     tab.on("pageerror", lambda error: wrong.append(str(error)))
     tab.on(
         "request",

@@ -69,6 +69,7 @@ def test_key_frames_come_from_strips_move_and_stay(page, styles):
     page.click("#film-keys li:nth-child(2) button:first-child")
     at_rest(page, "--seeds 0")
     page.reload()
+    at_rest(page, "--seeds 0")
     page.click("#film")
     assert page.locator("#film-keys li").count() == 2
     page.hover("#film-keys li:nth-child(1)")
@@ -92,6 +93,7 @@ def test_films_of_pictures_that_differ_in_more_than_seeds_have_no_line_and_are_c
     page.wait_for_function("() => /[1-9]\\d* of 3600/.test(document.getElementById('film-said').textContent)")
     page.keyboard.press("ArrowRight")
     page.reload()
+    at_rest(page, "--psi 0.5")
     page.click("#film")
     page.click("#film-cancel")
     page.wait_for_function("() => document.getElementById('film-said').textContent === 'canceled'")
