@@ -73,15 +73,16 @@ def main(
     door = _door(listen or HERE, port)
     link = links.Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
-    films, tools = filmroom.FilmRoom(link), toolroom.ToolRoom(link.arguments, "tool")
-    choice = offered.Offered(place, RUNS)
+    films, choice = filmroom.FilmRoom(link), offered.Offered(place, RUNS)
+    tools = [toolroom.ToolRoom(link.arguments, name) for name in ("tool", "photo")]
     guests = others.Others(link, choice)
     try:
-        routes = [*films.routes(), *choice.routes(), *tools.routes()]
+        routes = [*films.routes(), *choice.routes(), *(route for room in tools for route in room.routes())]
         _run(link, door, listen is not None, browser, routes, guests)
     finally:
         films.close()
-        tools.close()
+        for room in tools:
+            room.close()
         guests.stop()
         link.stop()
 

@@ -2,17 +2,24 @@
 
 import io
 
+import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from explorer.pagestate import PageState, read_state
 from imaging.grid import FORMATS
-from imaging.pixels import to_pil
+from imaging.pixels import MODES, from_pil, to_pil
+from imaging.transforms import center_crop_resize, on_white, to_mode, upright
+from models.sampler import Shape
 
 SETTINGS, COMMAND = "explorer", "command"  # texts in a saved PNG
 FILES = ("PNG", "JPEG", "WEBP")  # formats of pictures that are opened
 LARGEST_PICTURE = 2**26  # pixels of a picture that is opened
+
+
+class PlainError(ValueError):
+    """A picture without settings."""
 
 
 def encode(pixels: Tensor, quickly: bool) -> tuple[str, bytes]:
@@ -38,8 +45,23 @@ def restored(data: bytes) -> PageState:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError("the file is no PNG, JPEG or WebP picture: drop a PNG that this page saved") from error
     if text is None:
-        raise ValueError("the picture has no settings in it: drop a PNG that this page saved")
+        raise PlainError("the picture has no settings in it: drop a PNG that this page saved")
     return read_state(text)
+
+
+def cropped(data: bytes, shape: Shape) -> Tensor:
+    """A picture's middle in the size and colors of a network, uint8 [C, H, W]. ValueError for what is no picture."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FILES) as opened:
+            if opened.width * opened.height > LARGEST_PICTURE:
+                raise ValueError("the picture is too large")
+            image = upright(opened)
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError("the file is no PNG, JPEG or WebP picture: choose another one") from error
+    mode = MODES[shape.channels]
+    image = on_white(image.convert("RGBA")) if "A" in image.mode and mode != "RGBA" else image.convert("RGB")
+    return torch.from_numpy(from_pil(center_crop_resize(to_mode(image, mode), shape.width, shape.height)))
 
 
 def with_settings(data: bytes, state: PageState, command: str) -> bytes:

@@ -17,7 +17,9 @@ from torch_utils.flags import MAX_NUMBER, MAX_SEED
 MOST_SEEDS = 64
 MOST_CLASSES = 16  # of a mixture
 # Texts of editors name seeds, and no files: 85@coarse;7:1,9:0.5/2@7-9@0.5.
-_SOURCES = re.compile(r"(?:[0-9][-0-9:.,e/]*@[-A-Za-z0-9,]+(?:@[-+.0-9e]+)?(?:;(?!$)|$))*")
+_SOURCES = re.compile(r"(?:(?:[0-9][-0-9:.,e/]*|photo-[0-9a-f]{8})@[-A-Za-z0-9,]+(?:@[-+.0-9e]+)?(?:;(?!$)|$))*")
+LATENT = "photo-"  # how the names of latents begin
+_LATENT = re.compile(r"photo-[0-9a-f]{8}(?=@)")
 Model = TypeVar("Model", bound=BaseModel)
 _Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 _Weight = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
@@ -34,11 +36,14 @@ class PageState(BaseModel):
     seeds: tuple[tuple[_Seed, _Weight], ...] = Field(((0, 1.0),), min_length=1, max_length=MOST_SEEDS)
     label: Annotated[int, Field(ge=0)] | None = None  # None: of the first seed
     classes: tuple[tuple[Annotated[int, Field(ge=0)], _Share], ...] = Field((), max_length=MOST_CLASSES)  # a mixture
+    latent: Annotated[str, Field(pattern=r"^(photo-[0-9a-f]{8})?$")] = ""  # in place of the seeds: one that was found
     options: dict[Annotated[str, Field(max_length=100)], _Value] = Field({}, max_length=100)
 
     @property
     def seed(self) -> int | None:
         """The seed, if the picture comes from one seed alone."""
+        if self.latent:
+            return None
         return self.seeds[0][0] if len(self.seeds) == 1 and self.seeds[0][1] > 0 else None
 
 
@@ -83,16 +88,16 @@ class Scene:
         words = ["--network", self.place, *self.more]
         for name, value in self.given(state).items():
             words += _typed(config.settings(self.options)[name], value)
-        if state.seed is None:
-            words += ["--mix", ",".join(f"{seed}:{_spell(weight)}" for seed, weight in state.seeds)]
-        else:
+        if state.seed is not None:
             words += ["--seeds", str(state.seed)]
+        elif not state.latent:
+            words += ["--mix", ",".join(f"{seed}:{_spell(weight)}" for seed, weight in state.seeds)]
         if state.classes:
             shares = [(k, weight) for k, weight in state.classes if weight] or state.classes
             words += ["--classes", ",".join(f"{self._class(k, ',:')}:{_spell(weight)}" for k, weight in shares)]
         elif state.label is not None:
             words += ["--class", self._class(state.label)]
-        for name, value in state.options.items():
+        for name, value in self.placed(state).items():
             words += _typed(config.settings(self.options)[name], value)
         return public_command("generate.py", words)
 
@@ -131,7 +136,7 @@ class Scene:
                 raise ValueError(
                     f"{known[name].spelling}: got {printable(str(value), 80)!r}, expected seeds: leave it out"
                 )
-        return config.build(self.options, {**self.given(state), **state.options})
+        return config.build(self.options, {**self.given(state), **self.placed(state)})
 
     @property
     def library(self) -> Path | None:
@@ -142,9 +147,33 @@ class Scene:
     def given(self, state: PageState) -> dict[str, Any]:
         """The options of the command line that a state needs."""
         marks = {name: setting.mark for name, setting in config.settings(self.options).items()}
-        return {
-            n: v for n, v in self.fixed.items() if not marks[n].get("serves") or state.options.get(marks[n]["serves"])
-        }
+        served = {name: mark.get("serves") for name, mark in marks.items()}
+        found = {n: v for n, v in self.fixed.items() if not served[n] or state.options.get(served[n] or "")}
+        if state.latent:
+            name = next((n for n, mark in marks.items() if mark.get("instead_of") == "seeds"), None)
+            if name is None:
+                raise ValueError("this network makes no pictures of latents: take a seed")
+            found[name] = self._file(state.latent)
+        return found
+
+    def placed(self, state: PageState) -> dict[str, Any]:
+        """The options of a state, with files in place of latents."""
+        marks = {name: setting.mark for name, setting in config.settings(self.options).items()}
+        styles = [name for name in state.options if marks.get(name, {}).get("editor") == "styles"]
+        texts = {n: _LATENT.sub(lambda found: str(self._file(found[0])), str(state.options[n])) for n in styles}
+        return {**state.options, **texts}
+
+    def _file(self, latent: str) -> Path:
+        """The file of latents with a name that the page gave it."""
+        path = latent_file(self.library, latent) if self.library else Path(latent)
+        if not path.is_file():
+            raise ValueError(f"the latents {latent} are no longer in {path.parent}: find them again")
+        return path
+
+
+def latent_file(library: Path, latent: str) -> Path:
+    """Where latents of a name are kept, beside the file of directions."""
+    return library.with_name(f"{library.stem.removesuffix('-directions')}-{latent}.npz")
 
 
 def _typed(setting: config.Setting, value: Any) -> list[str]:

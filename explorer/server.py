@@ -14,7 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from explorer.bodies import BUSY, LARGEST_UPLOAD, LONGEST_MESSAGE, BusyError, TooLargeError, body, refused
-from explorer.encoding import restored
+from explorer.encoding import PlainError, restored
 from explorer.guard import Guard
 from explorer.link import Answers, Link, packed
 from explorer.others import Others
@@ -77,6 +77,8 @@ class Pages:
         try:
             data = await body(request, LARGEST_UPLOAD)
             return JSONResponse((await asyncio.to_thread(restored, data)).model_dump(mode="json"))
+        except PlainError as error:
+            return JSONResponse({"plain": str(error)})
         except ValueError as error:
             return refused(error)
 

@@ -90,7 +90,7 @@ class Studio:
     def pictures(self, asked: Asked) -> Iterator[Picture]:
         """The pictures on the way, if they are asked for, and the picture itself. ValueError for an unfit state."""
         options = self.scene.build(asked.state, [control.name for control in self.controls])
-        key = (asked.state.seeds, asked.state.label, asked.state.classes, options, asked.draft)
+        key = (asked.state.seeds, asked.state.label, asked.state.classes, asked.state.latent, options, asked.draft)
         if key in self._kept:
             self._kept.move_to_end(key)
             yield self._kept[key]
@@ -165,7 +165,7 @@ class Studio:
         if state.label is not None and state.label >= classes:
             raise ValueError(f"class {state.label}: this network has {classes} classes, counted from 0")
         (request,) = self.sampler.requests([state.seeds[0][0]], state.label)
-        request = request if state.seed is not None else mixed(request, state.seeds)
+        request = request if state.latent or state.seed is not None else mixed(request, state.seeds)
         if not state.classes:
             return request
         if not isinstance(self.sampler, Blending):

@@ -1,17 +1,22 @@
 """Work on the latents of pictures that takes longer than a picture: tasks of the page, and how they are done."""
 
+import hashlib
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from explorer.pagestate import PageState
+from explorer.encoding import cropped, encode
+from explorer.pagestate import LATENT, PageState, latent_file
 from explorer.studio import Studio
 from models.sampler import Blending, Request
 from models.toolbox import Toolbox
 
 MOST_MARKED = 100  # pictures of one kind
+BETWEEN_PICTURES = 0.25  # seconds
 MOST_PLACES = 1000  # pictures on a map
 _Name = Annotated[str, Field(min_length=1, max_length=60)]
 Tell = Callable[[dict[str, Any]], None]  # gets facts about the progress; raises StoppedError if the task is to end
@@ -76,7 +81,15 @@ class Place(_Task):
     shared: PageState = PageState()  # class and options of the pictures of these seeds
 
 
-Any_Task = Show | Find | Learn | Combine | Change | Place
+class Project(_Task):
+    """Search for the latents of a picture, whose file follows the task."""
+
+    do: Literal["project"]
+    space: Literal["w", "w+"] = "w+"
+    steps: int = Field(300, ge=1, le=5000)
+
+
+Any_Task = Project | Show | Find | Learn | Combine | Change | Place
 
 
 class Task(BaseModel):
@@ -96,6 +109,8 @@ class Bench:
         """Do a task; returns its result for the page. Raises ValueError in one sentence."""
         if isinstance(task, Place):
             return self._place(task)
+        if isinstance(task, Project):
+            return self._project(task, data, tell)
         more: dict[str, Any] = {}
         match task:
             case Show():
@@ -115,6 +130,23 @@ class Bench:
                 assert_never(task)
         found = [direction._asdict() for direction in self.toolbox.directions()]
         return {"directions": found, "methods": dict(self.toolbox.methods), **more}
+
+    def _project(self, task: Project, data: bytes, tell: Tell) -> dict[str, Any]:
+        pixels = cropped(data, self.studio.sampler.shape)
+        search, last = self.toolbox.search(pixels, task.space, task.steps), 0.0
+        with suppress(StoppedError):
+            for share in search:
+                facts: dict[str, Any] = {"share": share}
+                if (now := time.perf_counter()) - last > BETWEEN_PICTURES:
+                    picture, last = search.picture(), now
+                    facts |= {"likeness": round(search.likeness(picture), 2), "seen": encode(picture, quickly=False)[1]}
+                tell(facts)
+        picture, library = search.picture(), self.studio.scene.library
+        assert library is not None
+        name = f"{LATENT}{hashlib.sha256(picture.numpy().tobytes() + data).hexdigest()[:8]}"
+        library.parent.mkdir(parents=True, exist_ok=True)
+        search.save(latent_file(library, name))
+        return {"latent": name, "likeness": round(search.likeness(picture), 2)}
 
     def _requests(self, states: Sequence[PageState]) -> list[Request]:
         return [self.studio.prepared(state)[1] for state in states]

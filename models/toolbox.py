@@ -1,7 +1,10 @@
 """What a family offers to work on the latents of its pictures: `Toolbox`, for directions and places of pictures."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from torch import Tensor
 
 from models.sampler import Request
 
@@ -22,6 +25,26 @@ class Places(NamedTuple):
     # A step of 1 along the second direction changes the first place by skew[0], one along the first the second by
     # skew[1]; both are 0 for directions that are orthogonal.
     skew: tuple[float, float]
+
+
+class Search(Protocol):
+    """A search for the latents of a picture, which ends when its steps are done, or earlier."""
+
+    def __iter__(self) -> Iterator[float]:
+        """Take the steps; yields the share that is done after each."""
+        ...
+
+    def picture(self) -> Tensor:
+        """The picture of the latents so far, uint8 [C, H, W]."""
+        ...
+
+    def likeness(self, picture: Tensor) -> float:
+        """How near a picture is to the one that is searched for: PSNR in dB."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write the latents to a file that the family's option for latents takes."""
+        ...
 
 
 class Toolbox(Protocol):
@@ -50,6 +73,10 @@ class Toolbox(Protocol):
 
     def change(self, name: str, new: str = "", starred: bool | None = None, remove: bool = False) -> None:
         """Rename a direction, mark it with a star or without, or remove it."""
+        ...
+
+    def search(self, pixels: Tensor, space: Literal["w", "w+"], steps: int) -> Search:
+        """The search for the latents of pixels uint8 [C, H, W]: one for all layers, or one for each."""
         ...
 
     def places(self, sampler: Any, requests: Sequence[Request], axes: tuple[str, str]) -> Places:

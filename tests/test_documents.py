@@ -233,6 +233,8 @@ PICTURES = {
     "docs/style-controls.jpg": ("python stylize.py --content pictures/ --style paintings/ --alpha 0.5", ""),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
     "docs/explorer.png": (f"python explore.py {FACES} --psi 0.7", ""),
+    "docs/explorer-map.png": (f"python directions.py {FACES} --method sefa", ""),
+    "docs/explorer-photo.png": (f"python generate.py {FACES} --latents out/projected-w.npz --styles-of 7@coarse", ""),
     "docs/explorer-directions.png": (f"python directions.py {FACES} --method sefa", ""),
     "docs/explorer-film.webp": (
         f"python interpolate.py {FACES} --seeds 85,1789,3 --psi 0.7 --easing smooth --scale 4",

@@ -1,6 +1,6 @@
 // Children: small variations around the picture, in the cells of a 3 x 3 grid. Each is a step towards another seed.
 
-import { crossed, stepped } from "./look.js";
+import { crossed, varied } from "./look.js";
 import { element } from "./panel.js";
 import { paint } from "./picture.js";
 
@@ -9,7 +9,8 @@ const LARGEST = 100_000; // seeds of the steps: short numbers are easier to read
 
 export class Children {
   /** `ask(slot, state)` asks for a draft; `go(state)` makes a state the picture. */
-  constructor(grid, { ask, go }) {
+  constructor(grid, about, { ask, go }) {
+    this.about = about;
     this.ask = ask;
     this.go = go;
     this.open = false;
@@ -27,6 +28,15 @@ export class Children {
     this.others();
   }
 
+  /** The slider of the step, and the number beside it. */
+  stride(range, shown) {
+    range.addEventListener("input", () => {
+      this.step = range.valueAsNumber;
+      shown.textContent = range.value;
+      this.show(this.state);
+    });
+  }
+
   /** New directions for the steps. */
   others() {
     this.seeds = Array.from({ length: COUNT }, () => Math.floor(Math.random() * LARGEST));
@@ -40,10 +50,11 @@ export class Children {
   }
 
   child(slot) {
-    return slot ? { ...this.state, seeds: stepped(this.state.seeds, this.seeds[slot - 1], this.step) } : this.state;
+    return slot ? varied(this.state, this.seeds[slot - 1], this.step, this.about) : this.state;
   }
 
-  click(slot, shift) {
+  click(slot, shifted) {
+    const shift = shifted && !this.state.latent; // latents have no seeds to cross
     if (shift && this.chosen === null) return this.choose(slot);
     const other = this.chosen;
     this.choose(null);

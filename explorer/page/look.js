@@ -5,7 +5,7 @@ const LARGEST_SEED = 2 ** 32;
 const LEAST = 0.01; // weights below this are left out
 
 /** The state that a page begins with, and that older saved states lack parts of. */
-export const EMPTY = { seeds: [[0, 1]], label: null, classes: [], options: {} };
+export const EMPTY = { seeds: [[0, 1]], label: null, classes: [], latent: "", options: {} };
 
 export const same = (a, b) => JSON.stringify(plain(a)) === JSON.stringify(plain(b));
 
@@ -46,12 +46,20 @@ export function walked(seeds, x, y) {
 /** A small step from seeds towards another one. */
 export const stepped = (seeds, towards, step) => normalized([...normalized(seeds), [towards, step]]);
 
+/** A small variation of a state: a step towards a seed, or some of its styles in the place of latents' own. */
+export function varied(state, seed, step, { controls, layers }) {
+  const styles = controls.find(({ kind }) => kind === "styles");
+  if (!state.latent || !styles) return { ...state, latent: "", seeds: stepped(state.seeds, seed, step) };
+  const part = `${seed}@0-${layers - 1}@${Math.round(50 * step) / 100}`, before = state.options[styles.name];
+  return { ...state, options: { ...state.options, [styles.name]: before ? `${before};${part}` : part } };
+}
+
 export const crossed = (seeds, others) => normalized([...normalized(seeds), ...normalized(others)]);
 
 /** The address of a state, after the #: seeds=85&class=2&psi=0.7. */
 export function written(state, controls) {
   const seeds = state.seeds.map(([seed, weight]) => (state.seeds.length === 1 ? `${seed}` : `${seed}:${weight}`));
-  const parts = [`seeds=${seeds.join(",")}`];
+  const parts = [state.latent ? `latent=${state.latent}` : `seeds=${seeds.join(",")}`];
   if (state.classes.length) parts.push(`classes=${state.classes.map((part) => part.join(":")).join(",")}`);
   else if (state.label !== null) parts.push(`class=${state.label}`);
   for (const { name } of controls) {
@@ -63,12 +71,12 @@ export function written(state, controls) {
 /** The state of an address, or null. The server checks the values. */
 export function read(hash, controls) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
-  if (!given.has("seeds")) return null;
+  if (!given.has("seeds") && !given.has("latent")) return null;
   const weighted = (text) => text.split(",").map((part) => {
     const [number, weight] = part.split(":");
     return [Number(number), weight === undefined ? 1 : Number(weight)];
   });
-  const seeds = weighted(given.get("seeds")), classes = given.has("classes") ? weighted(given.get("classes")) : [];
+  const seeds = weighted(given.get("seeds") ?? "0"), classes = given.has("classes") ? weighted(given.get("classes")) : [];
   if ([...seeds, ...classes].flat().some((value) => !Number.isFinite(value))) return null;
   const options = {};
   for (const { name, kind } of controls) {
@@ -79,7 +87,7 @@ export function read(hash, controls) {
     else options[name] = kind === "switch" ? text === "true" : text;
   }
   const label = given.has("class") ? Number(given.get("class")) : null;
-  return { ...EMPTY, seeds, label, classes, options };
+  return { ...EMPTY, seeds, label, classes, latent: given.get("latent") ?? "", options };
 }
 
 /** A function that tells a state in words: its seed and class, and what was changed. */
@@ -89,8 +97,8 @@ export function namer(about) {
     const shown = classes.filter(([, weight]) => weight > 0).map(([k, weight]) => `${called(k)} ${weight}`);
     return shown.length ? [shown.join(" + ")] : label === null ? [] : [called(label)];
   };
-  return ({ seeds, label, classes, options }) => {
-    const from = seeds.length === 1 ? `seed ${seeds[0][0]}` : `between seeds ${seeds.map(([seed]) => seed).join(", ")}`;
+  return ({ seeds, label, classes, latent, options }) => {
+    const from = latent ? latent.replace("-", " ") : seeds.length === 1 ? `seed ${seeds[0][0]}` : `between seeds ${seeds.map(([seed]) => seed).join(", ")}`;
     const changed = Object.entries(options).map(([name, value]) => `${name.replaceAll("_", " ")} ${value ?? "off"}`);
     return [from, ...kinds(label, classes), ...changed].join(", ");
   };

@@ -1,6 +1,7 @@
 // The page: one state, which the panel, the picture, the strips and the address share.
 
 import { Children } from "./children.js";
+import { listenForFiles, save } from "./files.js";
 import { bind } from "./keys.js";
 import { EMPTY, namer, read, same, wrapped, written } from "./look.js";
 import { copy, note, post, tell } from "./messages.js";
@@ -26,7 +27,8 @@ const asked = new Map(); // number -> { state, draft, start } of questions for t
 
 /** Change the state. While a hand moves, drafts are asked for; `done` makes a step of the history. */
 function change(patch, done) {
-  state = { ...EMPTY, ...state, ...patch, network: about.network };
+  const left = patch.seeds && !("latent" in patch) ? { latent: "" } : {}; // seeds take the place of latents
+  state = { ...EMPTY, ...state, ...left, ...patch, network: about.network };
   parts.panel.show(state);
   clearTimeout(resting);
   if (done) settle();
@@ -61,7 +63,7 @@ function display() {
 /** A state whose class stays when the seed changes. */
 function pinned(of) {
   const { learned } = about;
-  return of.label === null && !of.classes.length && learned.length ? { ...of, label: learned[of.seeds[0][0] % learned.length] } : of;
+  return of.label === null && !of.classes.length && !of.latent && learned.length ? { ...of, label: learned[of.seeds[0][0] % learned.length] } : of;
 }
 
 function go(next) {
@@ -137,19 +139,21 @@ function finish(told) {
   parts.wire.ahead(state, parts.panel.last ?? "");
 }
 
-async function download() {
-  const saved = await parts.wire.save(state);
-  if (!saved) return;
-  const address = URL.createObjectURL(saved);
-  const name = named(state).replace(/[^\w.-]+/g, "-").slice(0, 100);
-  Object.assign(document.createElement("a"), { href: address, download: `${name}.png` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+function keep() {
+  note(parts.kept.add(state, small(at("picture"))) ? "kept" : "this picture is kept already");
+}
+
+/** Keep the picture as soon as it is there. */
+function later(wanted = state) {
+  if (shown.state && same(shown.state, wanted)) keep();
+  else if (same(state, wanted)) setTimeout(later, 50, wanted);
 }
 
 async function restore(file) {
   const found = await parts.wire.restore(file);
   if (!found) return;
-  change(found, true);
+  if (found.plain) return parts.work.dropped(file) || tell(found.plain);
+  change({ ...EMPTY, ...found }, true);
   if (found.network && found.network !== about.network) note(`the picture was made with ${found.network}`);
 }
 
@@ -165,8 +169,8 @@ const acts = {
   },
   others: () => parts.children.others(),
   child: (slot) => parts.children.open && parts.children.click(slot, false),
-  keep: () => note(parts.kept.add(state, small(at("picture"))) ? "kept" : "this picture is kept already"),
-  download,
+  keep,
+  download: async () => save(await parts.wire.save(state), named(state)),
   pixels: () => {
     at("pixels").ariaPressed = document.body.classList.toggle("pixels");
   },
@@ -197,7 +201,7 @@ function build() {
   parts.panel = new Panel(at("panel"), about, change, (name) => state && parts.wire.ahead(state, name));
   parts.history = new History(at("history"), { go, name: named });
   parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change({ ...EMPTY, ...kept }, true), name: named });
-  parts.work = new Workplace(about, { post, copy, tell, note, change, stage, kept: () => parts.kept.entries, film,
+  parts.work = new Workplace(about, { post, copy, tell, note, change, stage, kept: () => parts.kept.entries, film, keep: () => later(),
     ask: (slot, of) => parts.wire.ask(slot, of, { draft: true }), set: (...given) => parts.panel.set(...given) });
   parts.picture = new Picture(at("picture"), {
     start() {
@@ -206,31 +210,20 @@ function build() {
     },
     walk: (seeds, done) => change({ seeds }, done),
   });
-  parts.children = new Children(at("grid"), {
+  parts.children = new Children(at("grid"), about, {
     ask: (slot, child) => parts.wire.ask(slot, child, { draft: true }),
     go: (child) => change(child, true),
   });
   parts.rooms = new Rooms({ about, post, copy, go: (next) => change({ ...EMPTY, ...next }, true), name: named,
     ask: (...question) => parts.wire.ask(...question), present: () => ({ state, get small() { return small(at("picture")); } }) });
   Object.assign(acts, parts.rooms.acts);
-  at("stride").addEventListener("input", () => {
-    parts.children.step = at("stride").valueAsNumber;
-    at("strided").textContent = at("stride").value;
-    parts.children.show(pinned(state));
-  });
+  parts.children.stride(at("stride"), at("strided"));
   for (const name of ["undo", "redo", "dice", "family", "film", "compare", "keep", "download", "pixels", "copy", "link", "help"]) {
     at(name).addEventListener("click", acts[name]);
   }
   at("again").addEventListener("click", acts.others);
   bind(acts, at("keys"));
-  for (const kind of ["dragover", "drop"]) {
-    document.addEventListener(kind, (event) => {
-      event.preventDefault();
-      document.body.classList.toggle("over", kind === "dragover");
-      if (kind === "drop" && event.dataTransfer.files[0]) restore(event.dataTransfer.files[0]);
-    });
-  }
-  document.addEventListener("dragleave", () => document.body.classList.remove("over"));
+  listenForFiles(restore);
   addEventListener("hashchange", () => {
     const found = read(location.hash, about.controls);
     if (found && !same(found, state)) change(found, true);

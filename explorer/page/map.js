@@ -17,6 +17,7 @@ export class Map2D {
   constructor(about, control, { tasks, directions, change, kept, film }) {
     Object.assign(this, { about, control, tasks, directions, change, kept, film, axes: null, cloud: [], pins: [], skew: [0, 0] });
     const choice = (id, k) => element("select", { id, ariaLabel: k ? "Upwards" : "To the right", onchange: () => {
+      if (!this.axes) return;
       this.axes[k] = choices[k].value;
       this.locate(true);
     } });

@@ -21,7 +21,8 @@ export const textOf = (parts, about) => parts.map(({ source, classes, layers, we
   `${source}${classes ? `/${classes}` : ""}@${spelled(layers, about)}${weight === 1 ? "" : `@${weight}`}`).join(";");
 
 /** The source of a state's own picture. */
-function origin({ seeds, label, classes }) {
+function origin({ seeds, label, classes, latent }) {
+  if (latent) return { source: latent, classes: "" };
   const weighted = (pairs) => (pairs.length === 1 && pairs[0][1] > 0 ? `${pairs[0][0]}` : pairs.map((pair) => pair.join(":")).join(","));
   return { source: weighted(seeds), classes: classes.length ? weighted(classes) : label === null ? "" : `${label}` };
 }
@@ -30,6 +31,7 @@ function origin({ seeds, label, classes }) {
 export function stateOf({ source, classes }, state, name) {
   const weighted = (text) => text.split(",").map((pair) => pair.split(":")).map(([n, weight]) => [Number(n), Number(weight ?? 1)]);
   const { [name]: _, ...options } = state.options;
+  if (source.startsWith("photo-")) return { ...EMPTY, latent: source, options };
   const mixed = classes ? weighted(classes) : [];
   const kind = mixed.length > 1 ? { classes: mixed } : { label: mixed.length ? mixed[0][0] : null };
   return { ...EMPTY, seeds: weighted(source), ...kind, options };
@@ -74,7 +76,7 @@ export class Mixing {
   }
 
   named(seed) {
-    return origin({ seeds: [[seed, 1]], label: this.state.label, classes: this.state.classes });
+    return origin({ ...EMPTY, seeds: [[seed, 1]], label: this.state.label, classes: this.state.classes });
   }
 
   get parts() {
@@ -121,8 +123,8 @@ export class Mixing {
     const made = element("li", { className: "style-part" }, canvas,
       element("div", {}, element("div", { className: "head" }, name, remove), bar.element, element("div", { className: "weight" }, range, typed)));
     const row = { element: made, canvas, show: ({ source, classes, layers, weight }) => {
-      const kinds = classes.split(",").map((pair) => this.about.classes[Number(pair.split(":")[0])]).filter(Boolean).join(" + ");
-      name.textContent = `${/[:,]/.test(source) ? "seeds" : "seed"} ${source}${kinds ? `, ${kinds}` : ""}`;
+      const kinds = (classes ? classes.split(",") : []).map((pair) => this.about.classes[Number(pair.split(":")[0])]).filter(Boolean).join(" + ");
+      name.textContent = `${source.startsWith("photo-") ? "" : /[:,]/.test(source) ? "seeds " : "seed "}${source.replace("photo-", "photo ")}${kinds ? `, ${kinds}` : ""}`;
       bar.show(layers);
       range.value = weight;
       if (document.activeElement !== typed) typed.value = weight;

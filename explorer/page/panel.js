@@ -57,10 +57,10 @@ export class Panel {
 
   show(state) {
     this.state = state;
-    const several = state.seeds.length > 1;
+    const several = state.seeds.length > 1, { latent } = state;
     if (document.activeElement !== this.seed) this.seed.value = state.seeds[0][0];
-    this.mixture.hidden = !several;
-    this.mixed.textContent = several ? state.seeds.map(([seed, weight]) => `${seed} × ${weight}`).join(" + ") : "";
+    this.mixture.hidden = !several && !latent;
+    this.mixed.textContent = latent ? `latents of ${latent.replace("-", " ")}` : several ? state.seeds.map(([seed, weight]) => `${seed} × ${weight}`).join(" + ") : "";
     this.classes?.show(state);
     for (const [name, row] of this.rows) row.show(this.value(name));
   }

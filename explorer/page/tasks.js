@@ -8,7 +8,7 @@ export class Tasks {
   /** `post(path, body)` asks the server; `path` is where its tasks are; `tell(sentence)` shows a failure. */
   constructor(path, post, tell) {
     this.tell = tell;
-    this.path = path;
+    this.path = path; // of the tasks and of their pictures
     this.post = post;
     this.bar = element("progress", { max: 1, hidden: true, ariaLabel: "Progress" });
   }

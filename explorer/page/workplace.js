@@ -1,9 +1,11 @@
 // The tabs beside the settings, of what the network can do, and what they show at the picture's place.
 
 import { Directions } from "./directions.js";
+import { EMPTY } from "./look.js";
 import { Map2D } from "./map.js";
 import { Mixing } from "./mixing.js";
 import { small } from "./picture.js";
+import { Photo } from "./photo.js";
 import { Sheet } from "./sheet.js";
 import { seldom, Small } from "./slots.js";
 import { Tabs } from "./tabs.js";
@@ -22,6 +24,7 @@ export class Workplace {
     this.tabs.add("Settings", at("settings"));
     for (const control of about.controls.filter(({ kind }) => kind === "styles")) this.styles(control);
     for (const control of about.controls.filter(({ kind }) => kind === "moves" && about.tools)) this.directions(control);
+    if (about.tools) this.photograph();
     this.refresh = seldom(() => this.tools.forEach((tool) => tool.update(this.state, this.own)), 100);
   }
 
@@ -59,6 +62,24 @@ export class Workplace {
     this.boards.set("mixing", sheet);
     this.tools.push(mixing, sheet);
     this.tab("Styles", mixing.element, () => mixing.appeared());
+  }
+
+  photograph() {
+    const { about, small, page: { post, tell, change, keep } } = this;
+    this.photo = new Photo(about, { small, tell, tasks: new Tasks("photo", post, tell), found: (latent) => {
+      change({ ...EMPTY, latent }, true);
+      keep();
+    } });
+    this.tools.push(this.photo);
+    this.tab("Photo", this.photo.element);
+  }
+
+  /** A picture without settings was dropped on the page; returns whether it can be searched for. */
+  dropped(file) {
+    if (!this.photo) return false;
+    this.tabs.go("photo");
+    this.photo.open(file);
+    return true;
   }
 
   /** A film through states, with their small pictures. */

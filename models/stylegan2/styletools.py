@@ -6,7 +6,7 @@ Letters: N number of pictures, L layers, D width of w, K number of directions.
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from models.stylegan2.composing import read_moves
 from models.stylegan2.finding import draw, find_unlabeled, logistic, spread, style_matrix
 from models.stylegan2.generator import Generator
 from models.stylegan2.library import Library
+from models.stylegan2.portrait import Portrait
 from models.stylegan2.sampler import StyleSampler
 from models.toolbox import DirectionFacts, Places
 
@@ -94,6 +95,10 @@ class StyleTools:
             self.library.star(name, starred)
         else:
             self.library.rename(name, new)
+
+    def search(self, pixels: Tensor, space: Literal["w", "w+"], steps: int) -> Portrait:
+        """As of `Toolbox`."""
+        return Portrait(self.G, pixels, space, steps)
 
     @torch.no_grad()
     def places(self, sampler: Any, requests: Sequence[Request], axes: tuple[str, str]) -> Places:

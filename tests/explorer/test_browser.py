@@ -82,7 +82,7 @@ def test_classes_are_mixed_and_one_class_comes_back(page, styles):
     at_rest(page, "--classes dog:0.25,cow:1")
     page.click("#blend")
     at_rest(page, "--class cow")
-    assert page.locator(".part").count() == 0
+    assert page.locator("#row-class .part").count() == 0
 
 
 def test_dragging_walks_between_seeds_with_drafts_on_the_way(page, styles):

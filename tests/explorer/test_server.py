@@ -273,6 +273,9 @@ def test_restoring(client):
     Image.new("RGB", (4, 4)).save(buffer, "PNG", pnginfo=info)
     answer = client.post("/restore", content=buffer.getvalue())
     assert PageState.model_validate(answer.json()) == state
+    plain = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(plain, "JPEG")
+    assert client.post("/restore", content=plain.getvalue()).json()["plain"].startswith("the picture has no settings")
     refused = client.post("/restore", content=b"<svg/>")
     assert refused.status_code == 422 and refused.json()["error"].startswith("the file is no PNG")
 

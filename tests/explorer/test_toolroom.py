@@ -1,15 +1,25 @@
 """Tasks of the page: done one at a time in a process of their own, refused in a sentence, and for the page alone."""
 
+import asyncio
+import io
 import json
+import re
+import shlex
 import threading
 import time
+from pathlib import Path
 
 import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
 from starlette.testclient import TestClient
 
+import generate
 from explorer.pagestate import PageState
 from explorer.server import make_app
-from explorer.tasks import Change, Combine, Find, Learn, Place, Show
+from explorer.studio import open_studio
+from explorer.tasks import Change, Combine, Find, Learn, Place, Project, Show
 from explorer.toolroom import BUSY, DIED, ToolRoom
 from tests.explorer.test_server import HOST, OWN, PORT, TOKEN, Echo
 from tests.networks import save_noisy, save_tiny
@@ -90,6 +100,56 @@ def test_a_process_that_dies_is_told_and_started_again(room):
         room.work(Show())
     room._process = None
     assert room.work(Show())["methods"]
+
+
+def picture(size=(40, 30), **save) -> bytes:
+    buffer = io.BytesIO()
+    Image.radial_gradient("L").resize(size).convert(save.pop("mode", "RGB")).save(
+        buffer, save.pop("format", "PNG"), **save
+    )
+    return buffer.getvalue()
+
+
+def test_a_photograph_is_found_and_its_latents_make_the_same_bytes_anywhere(room, tmp_path, monkeypatch):
+    found = room.work(Project(do="project", steps=5), picture())
+    assert re.fullmatch("photo-[0-9a-f]{8}", found["latent"]) and found["likeness"] > 5
+    network, values, *_ = room.arguments
+    studio = open_studio(network, values, torch.device("cpu"), "fp32", ("--device", "cpu"))
+    monkeypatch.chdir(tmp_path)
+    latent, text = found["latent"], f"{found['latent']}@0-2@0.5"
+    for state in (PageState(latent=latent), PageState(latent=latent, options={"psi": 0.5, "styles_of": "4@coarse"}),
+                  PageState(options={"styles_of": text})):  # fmt: skip
+        _, _, *words = shlex.split(studio.scene.command(state))
+        assert CliRunner().invoke(generate.main, words, catch_exceptions=False).exit_code == 0
+        (file,) = Path("out").glob("*.png")
+        assert file.read_bytes() == studio.exact(state).data
+        file.unlink()
+    assert studio.exact(PageState(latent=latent)).data != studio.exact(PageState()).data
+    with pytest.raises(ValueError, match="the latents photo-00000000 are no longer in"):
+        studio.exact(PageState(latent="photo-00000000"))
+    room.work(Find(do="find", method="pca", count=2))
+    spot = room.work(Place(do="place", axes=("pca0", "pca1"), states=(PageState(latent=latent),)))["points"][0]
+    assert spot != room.work(Place(do="place", axes=("pca0", "pca1"), states=(PageState(),)))["points"][0]
+
+
+def test_a_search_is_good_enough_when_the_page_says_so(room):
+    def stop():
+        while room.told.get("share", 0) == 0:
+            time.sleep(0.005)
+        assert room.seen.startswith(b"\x89PNG")
+        asyncio.run(room.stop(None))
+
+    threading.Thread(target=stop, daemon=True).start()
+    start = time.perf_counter()
+    found = room.work(Project(do="project", space="w", steps=5000), picture(mode="RGBA"))
+    assert found["latent"] and time.perf_counter() - start < 60
+    assert room.work(Show())["methods"]
+
+
+@pytest.mark.parametrize("data", [b"", b"<svg/>", picture()[:60], picture(format="GIF")])
+def test_what_is_no_photograph_is_refused(room, data):
+    with pytest.raises(ValueError, match="the file is no PNG, JPEG or WebP picture: choose another one"):
+        room.work(Project(do="project"), data)
 
 
 def test_families_without_directions_say_so(tmp_path):

@@ -1,5 +1,6 @@
-"""The tabs of the page in Chromium: styles of other pictures, directions, and the map."""
+"""The tabs of the page in Chromium: styles of other pictures, directions, the map, and photographs."""
 
+import io
 import shlex
 
 import numpy as np
@@ -8,7 +9,10 @@ from PIL import Image
 
 import style_mixing
 from imaging.pixels import from_pil
-from tests.explorer.visits import at_rest, opened, pixels
+from tests.explorer.visits import at_rest, drop, opened, pixels
+
+GRAYS = """canvas => [[10, 256], [500, 256], [256, 10], [256, 500]].map(([x, y]) =>
+  canvas.getContext("2d").getImageData(x, y, 1, 1).data[0])"""
 
 
 def test_styles_of_seeds_and_of_kept_pictures(page, styles):
@@ -185,3 +189,44 @@ def test_the_map_leads_to_pictures(page, styles):
     page.mouse.down()
     page.mouse.up()
     assert "--move" not in at_rest(page, f"--seeds {seed} --class dog")
+
+
+def test_a_photograph_becomes_latents_like_any_other(page, styles):
+    opened(page, styles, "seeds=4&class=1")
+    buffer, turned = io.BytesIO(), Image.Exif()
+    turned[274] = 6  # EXIF: the right side is up
+    Image.linear_gradient("L").convert("RGB").save(buffer, "JPEG", exif=turned)
+    drop(page, buffer.getvalue(), "photo.jpg")
+    page.wait_for_selector("#photo-canvas")
+    page.locator("#photo-mean").fill("0")
+    left, right, top, bottom = page.eval_on_selector("#photo-canvas", GRAYS)
+    assert left > right + 100 and abs(top - bottom) < 20
+    page.focus("#photo-canvas")
+    page.keyboard.press("ArrowRight")
+    page.locator("#photo-turn").fill("90")
+    page.locator("#photo-zoom").fill("0.5")
+    left, right, top, bottom = page.eval_on_selector("#photo-canvas", GRAYS)
+    assert top > bottom + 50 and abs(left - right) < 20
+    page.fill("#photo-steps", "3000")
+    page.click("#photo-find")
+    page.wait_for_selector("#photo-seen:not([hidden])")
+    page.click("#photo-enough")
+    line = at_rest(page, "--latents found/styles-photo-")
+    latent = line.split("styles-")[1].split(".npz")[0]
+    assert "--seeds" not in line and page.url.endswith(f"#latent={latent}")
+    page.wait_for_selector("#kept li img")
+    found = pixels(page)
+    page.reload()
+    at_rest(page, latent)
+    page.wait_for_function("() => document.getElementById('picture').dataset.exact")
+    assert np.array_equal(pixels(page), found)
+    page.keyboard.press("c")
+    page.wait_for_selector("[aria-label='Child 3']")
+    page.click("[aria-label='Child 3']")
+    at_rest(page, "--styles-of")
+    page.keyboard.press("c")
+    page.keyboard.press("ArrowRight")
+    at_rest(page, "--seeds 1")
+    page.click("#tab-styles")
+    page.click("#styles .small-strip button")
+    at_rest(page, f"{latent}.npz@coarse")
