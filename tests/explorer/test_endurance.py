@@ -39,7 +39,7 @@ def worn(tmp_path):
         yield address
 
 
-def test_300_random_actions_end_in_no_error(page, worn):
+def test_300_random_actions_end_in_no_error(worn, page):
     opened(page, worn)
     draws = random.Random(1)
     for _ in range(300):
