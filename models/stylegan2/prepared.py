@@ -75,7 +75,7 @@ class PreparedSynthesis:
                 layers.append(Layer(layer, size))
                 size = layer.noise.fixed.shape
             self.blocks.append((layers, RGB(block.rgb), block.low_pass.taps))
-        self._parts = [part for layers, rgb, _ in self.blocks for part in (*layers, rgb)]
+        self._parts: list[Layer | RGB] = [part for layers, rgb, _ in self.blocks for part in (*layers, rgb)]
         build.load("cpu")
 
     @staticmethod

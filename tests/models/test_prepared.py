@@ -44,7 +44,9 @@ def test_a_picture_has_the_bits_of_the_modules(sizes, mode):
     ws = ws_of(G)
     expected = by_modules(G, ws, mode, torch.Generator().manual_seed(3))
     assert torch.equal(G.synthesis(ws, mode, torch.Generator().manual_seed(3)), expected)
-    assert G.synthesis.prepared is not None and torch.equal(G.synthesis.prepared(ws, [None] * 99), by_modules(G, ws, "none"))
+    assert G.synthesis.prepared is not None and torch.equal(
+        G.synthesis.prepared(ws, [None] * 99), by_modules(G, ws, "none")
+    )
 
 
 @torch.no_grad()
