@@ -75,7 +75,9 @@ class PreparedSynthesis:
                 layers.append(Layer(layer, size))
                 size = layer.noise.fixed.shape
             self.blocks.append((layers, RGB(block.rgb), block.low_pass.taps))
-        self._parts: list[Layer | RGB] = [part for layers, rgb, _ in self.blocks for part in (*layers, rgb)]
+        self._made_of: list[tuple[Conv2DMod, Weights]] = []
+        for layers, rgb, _ in self.blocks:
+            self._made_of += [*((layer.conv, layer.weights) for layer in layers), (rgb.conv, rgb.weights)]
         build.load("cpu")
 
     @staticmethod
@@ -83,10 +85,10 @@ class PreparedSynthesis:
         """Whether the images of these w can be made so."""
         blocks = synthesis.blocks
         return (
-            len(ws) == 1
-            and ws.device.type == "cpu"
+            not torch.compiler.is_compiling()  # first: an exported graph must not ask for the size of its batch
             and not torch.is_grad_enabled()
-            and not torch.compiler.is_compiling()
+            and len(ws) == 1
+            and ws.device.type == "cpu"
             and blocks[-1].conv1.noise.fixed.numel() <= MOST_PIXELS
             and all(block.rgb is not None and block.skip is None for block in blocks)
             and all(block.dtype == torch.float32 and block.conv1.conv.folded is not None for block in blocks)
@@ -95,7 +97,7 @@ class PreparedSynthesis:
     @property
     def current(self) -> bool:
         """Whether the network still has the weights that the steps were made of."""
-        return all(part.conv.folded is part.weights for part in self._parts)
+        return all(conv.folded is weights for conv, weights in self._made_of)
 
     def __call__(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
         """w [1, L, D] and the noise of each layer, [H, W] or [1, 1, H, W] -> images [1, channels, H, W]."""
