@@ -1,7 +1,5 @@
 """Convert images to a data set that train.py reads quickly, or inspect a data set."""
 
-from __future__ import annotations
-
 import system.start  # noqa: F401 (first)
 
 import io

@@ -19,6 +19,7 @@ from models.stylegan2.config import GeneratorConfig, block_dtypes, set_low_clamp
 from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, drawn, memory_format
 from models.stylegan2.mapping import MappingNetwork, truncate
 from models.stylegan2.modulation import Conv2DMod
+from models.stylegan2.prepared import PreparedSynthesis
 from torch_utils.device import Precision
 from torch_utils.forward import call, own_precision
 
@@ -140,6 +141,7 @@ class Synthesis(StyledSynthesis):
     """StyleGAN2's g. Each convolution takes a w of its own; an RGB layer shares the w of the next convolution."""
 
     blocks: Any  # nn.ModuleList of GeneratorBlock
+    prepared: PreparedSynthesis | None = None
     recompute: bool = False  # activation checkpointing: keep the inputs of blocks, and recompute what is inside
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -173,6 +175,10 @@ class Synthesis(StyledSynthesis):
 
     @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
+        if PreparedSynthesis.fits(self, ws):
+            if self.prepared is None or not self.prepared.current:
+                self.prepared = PreparedSynthesis(self)
+            return self.prepared(ws, noises)
         x, image = self.const.expand(ws.shape[0], -1, -1, -1), None
         for k, block in enumerate(self.blocks):
             first = max(2 * k - 1, 0)
