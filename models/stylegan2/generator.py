@@ -173,12 +173,18 @@ class Synthesis(StyledSynthesis):
         parts = noise.split([one.fixed.numel() for one in each], dim=1)
         return [p.reshape(-1, 1, *one.fixed.shape) * one.strength for p, one in zip(parts, each, strict=True)]
 
+    def steps(self, ws: Tensor) -> PreparedSynthesis | None:
+        """The prepared steps that make the images of these w, if they fit."""
+        if not PreparedSynthesis.fits(self, ws):
+            return None
+        if self.prepared is None or not self.prepared.current:
+            self.prepared = PreparedSynthesis(self)
+        return self.prepared
+
     @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
-        if PreparedSynthesis.fits(self, ws):
-            if self.prepared is None or not self.prepared.current:
-                self.prepared = PreparedSynthesis(self)
-            return self.prepared(ws, noises)
+        if (steps := self.steps(ws)) is not None:
+            return steps(ws, noises)
         x, image = self.const.expand(ws.shape[0], -1, -1, -1), None
         for k, block in enumerate(self.blocks):
             first = max(2 * k - 1, 0)

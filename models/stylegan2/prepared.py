@@ -4,6 +4,7 @@ At 64x64 a third of the modules' time is their own: calls of modules, checks of 
 change. The steps are made from folded weights, and hold what does not depend on w.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -102,13 +103,23 @@ class PreparedSynthesis:
     def __call__(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
         """w [1, L, D] and the noise of each layer, [H, W] or [1, 1, H, W] -> images [1, channels, H, W]."""
         rows = (ws[0] * self.gain).split(1)  # [1, D] each
-        maps = iter([None if n is None else n if n.ndim == 4 else n[None, None] for n in noises])
-        x, image, k = self.const, None, 0
-        for layers, rgb, taps in self.blocks:
-            for layer in layers:
-                x = layer(x, rows[k], next(maps))
-                k += 1
-            made = rgb(x, rows[k])
-            image = made if image is None else made + upsample2d(image, taps)
+        x, image, first = self.const, None, 0
+        for k, (layers, _, _) in enumerate(self.blocks):
+            last = first + len(layers)
+            x = self.features(k, x, rows[first:last], noises[first:last])
+            image = self.image(k, x, image, rows[last])
+            first = last
         assert image is not None
         return image
+
+    def features(self, k: int, x: Tensor, rows: Sequence[Tensor], noises: Sequence[Tensor | None]) -> Tensor:
+        """Features of block k, from those before it, w times the gain for each layer, and noise."""
+        for layer, w, n in zip(self.blocks[k][0], rows, noises, strict=True):
+            x = layer(x, w, n if n is None or n.ndim == 4 else n[None, None])
+        return x
+
+    def image(self, k: int, x: Tensor, image: Tensor | None, w: Tensor) -> Tensor:
+        """The image of block k, from its features, the image before it, and w times the gain."""
+        _, rgb, taps = self.blocks[k]
+        made = rgb(x, w)
+        return made if image is None else made + upsample2d(image, taps)
