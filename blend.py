@@ -1,5 +1,7 @@
 """Blend two networks into a new one: the shapes of one, the textures of the other."""
 
+from __future__ import annotations
+
 import system.start  # noqa: F401 (first)
 
 from collections.abc import Mapping
@@ -12,18 +14,18 @@ from PIL import Image
 from imaging.grid import check_sheet, save_image, sheet
 from imaging.pixels import to_pil
 from models.families import NetworkFile, read_network, save_network
-from models.stylegan2 import blending
+from models.stylegan2 import blending, generator
+from models.stylegan2 import sampler as stylesampler
+from models.stylegan2.choices import StyleOptions
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.family import FAMILY
-from models.stylegan2.generator import Generator
-from models.stylegan2.sampler import StyleOptions, StyleSampler
 from sampling.classes import class_facts
 from sampling.command import DEVICE, PATH, options, record_files
-from sampling.stylegan2.pictures import in_rows
+from sampling.stylegan2 import pictures as drawing
 from system.files import check_folder
+from torch_utils import download
 from torch_utils.cli import Command, Number, SeedList, progress, say
 from torch_utils.device import resolve_device, switches
-from torch_utils.download import sha256
 
 EXAMPLES = """
 Examples:
@@ -83,7 +85,7 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
         if out.exists() and out.samefile(file.path):
             raise ValueError(f"--out {out} is the file of {flag}, which would be lost: choose another name")
     A, B = a.part("G_ema"), b.part("G_ema")
-    assert isinstance(A, Generator) and isinstance(B, Generator)
+    assert isinstance(A, generator.Generator) and isinstance(B, generator.Generator)
     shares = _shares(A.config, how)
     blending.check(A.config, B.config, mixed_mapping=0 < shares.mapping < 1)
     check_sheet(len(ROWS) * len(seeds), (A.config.height, A.config.width), "--seeds", labeled=False)
@@ -91,7 +93,7 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     _introduce(a, b, likeness)
     blended = blending.blend(A, B, shares)
     facts: dict[str, Any] = {
-        name: {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
+        name: {"path": str(file), "sha256": download.sha256(file.path), "kimg": file.metadata.get("kimg")}
         for name, file in (("a", a), ("b", b))
     }
     facts |= {"likeness": round(likeness, 4), "share of b": shares._asdict()}
@@ -149,12 +151,12 @@ def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
         )
 
 
-def _sheet(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Image.Image:
+def _sheet(networks: list[generator.Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Image.Image:
     """A row for each network, a column for each seed."""
-    samplers = [StyleSampler(G, StyleOptions(psi=psi), about) for G in networks]
+    samplers = [stylesampler.StyleSampler(G, StyleOptions(psi=psi), about) for G in networks]
     made = (pixels for sampler in samplers for pixels in sampler.sample(sampler.requests(seeds)))
     pictures = [to_pil(pixels) for pixels in progress(made, len(networks) * len(seeds), "pictures")]
-    return sheet(in_rows(pictures, len(seeds)), ROWS, [str(seed) for seed in seeds])
+    return sheet(drawing.in_rows(pictures, len(seeds)), ROWS, [str(seed) for seed in seeds])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import click
 
 from explorer import webpage
 from models.families import FAMILIES, read_network
-from models.foreign import Job, Told
+from models.foreign import Format, Job, Told
 from sampling import formats
 from sampling.classes import class_names, describe
 from sampling.command import record_files
@@ -28,7 +28,15 @@ Examples:
   python convert.py --source dit.pt --dest dit.safetensors --set heads=3
   python convert.py --source adm.safetensors --dest folder/ --format diffusers
 """
-formats.FURTHER[:] = [webpage.FORMAT]
+PAGE = Format(
+    "",
+    "a page",
+    lambda job: webpage.write(job),
+    one=True,
+    kind="page",
+    check=lambda dest: webpage.check(dest),
+)
+formats.FURTHER[:] = [PAGE]
 ENDINGS = formats.known_endings()
 
 

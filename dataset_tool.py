@@ -20,7 +20,7 @@ from imaging.setwriter import ArchiveWriter
 from imaging.sizes import spell
 from imaging.transforms import FILTERS, NAMES, TRANSFORMS
 from imaging.workfile import pending, place_of
-from models.diffusion.codec import open_codec
+from models.diffusion import codec as codecs
 from models.stylegan2.config import fits
 from system.files import check_folder, real_path
 from system.text import printable
@@ -213,7 +213,7 @@ def encode_command(
     dataset = open_dataset(DataConfig(path=source, **data))
     if dataset.latent is not None:
         raise ValueError(f"--source {source} holds latents already: give pictures")
-    codec = open_codec(place, resolve_device(device))
+    codec = codecs.open_codec(place, resolve_device(device))
     latent, indices = codec.latent(dataset), range(dataset.count)
     chunks = [indices[start : start + batch] for start in indices[::batch]]
     with terminable(), ArchiveWriter(dest, SUFFIX) as writer:

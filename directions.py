@@ -1,5 +1,7 @@
 """Find directions of w that mean something, and move pictures along them."""
 
+from __future__ import annotations
+
 import system.start  # noqa: F401 (first)
 
 from collections.abc import Mapping
@@ -11,14 +13,11 @@ import click
 from imaging.film import write_film
 from imaging.grid import check_sheet
 from models.sampler import Request
-from models.stylegan2.directionfile import Directions, check_fit, fingerprint, load_directions, save_directions
-from models.stylegan2.finding import draw, find_attributes, find_unlabeled, spread
-from models.stylegan2.generator import Generator
-from models.stylegan2.latents import layer_range
-from models.stylegan2.styleoptions import TRUNCATION_AND_NOISE, StyleOptions
+from models.stylegan2 import directionfile, finding, latents
+from models.stylegan2 import generator as generators
+from models.stylegan2.choices import TRUNCATION_AND_NOISE, StyleOptions
 from sampling.command import PATH, Opened, check_film_name, given, options, refuse, sampling_options, write_record
-from sampling.stylegan2.attributefile import read_attributes
-from sampling.stylegan2.pictures import Walk, generator, styles
+from sampling.stylegan2 import attributefile, pictures
 from torch_utils.cli import Command, FloatList, counted, progress, say
 
 EXAMPLES = """
@@ -71,10 +70,10 @@ def main(opened: Opened, seeds: list[int], **options: Any) -> None:
     direction, a column for each strength. --apply takes such a file and writes the moved pictures, seed0000-smile+2.png
     and so on, and with --film a film.
     """
-    G = generator(opened, "directions.py")
+    G = pictures.generator(opened, "directions.py")
     _check_options(opened, options["method"], options["file"])
     if options["layers"] is not None:
-        options["layers"] = layer_range(options["layers"], G.config.num_ws, "--layers")
+        options["layers"] = latents.layer_range(options["layers"], G.config.num_ws, "--layers")
     options["strengths"] = list(dict.fromkeys(options["strengths"]))
     work = _find if options["file"] is None else _apply
     work(opened, G, opened.requests(list(dict.fromkeys(seeds))), options)
@@ -98,42 +97,44 @@ def _check_options(opened: Opened, method: str | None, file: Path | None) -> Non
         refuse(OF_FILM, "without --film")
 
 
-def _find(opened: Opened, G: Generator, requests: list[Request], options: Mapping[str, Any]) -> None:
+def _find(opened: Opened, G: generators.Generator, requests: list[Request], options: Mapping[str, Any]) -> None:
     method, count, strengths = options["method"], options["count"], options["strengths"]
     layers = options["layers"] or list(range(G.config.num_ws))
     names, seeds, values = tuple(f"{method}{k}" for k in range(count)), tuple(range(options["samples"])), None
     if options["labels"] is not None:
-        names, seeds, values = read_attributes(options["labels"])
+        names, seeds, values = attributefile.read_attributes(options["labels"])
     check_sheet(len(names) * len(strengths), opened.sampler.shape[:2], f"{len(names)} directions and --strengths")
-    w, groups = draw(styles(opened), opened.requests(list(seeds)), options["across_classes"])
+    w, groups = finding.draw(pictures.styles(opened), opened.requests(list(seeds)), options["across_classes"])
     if values is None:
-        vectors, facts = find_unlabeled(G, method, w, groups, count, layers)
+        vectors, facts = finding.find_unlabeled(G, method, w, groups, count, layers)
     else:
-        vectors, facts = find_attributes(w, groups, names, values, options["orthogonal"])
-    scales = spread(w, groups, vectors)
-    directions = Directions(
+        vectors, facts = finding.find_attributes(w, groups, names, values, options["orthogonal"])
+    scales = finding.spread(w, groups, vectors)
+    directions = directionfile.Directions(
         names=names,
         vectors=vectors.float(),
         scales=scales.float(),
         layers=(tuple(layers),) * len(names),
         method=method,
         num_ws=G.config.num_ws,
-        network=fingerprint(G),
+        network=directionfile.fingerprint(G),
     )
     found = [{"name": n, "scale": float(s)} | f for n, s, f in zip(names, scales, facts, strict=True)]
-    save_directions(opened.outdir / FILE, directions, found=found, network_file=str(opened.file.path))
-    sheets = Walk(opened, requests, directions, list(range(len(names))), layers).write_sheets(strengths, singly=False)
+    directionfile.save_directions(opened.outdir / FILE, directions, found=found, network_file=str(opened.file.path))
+    sheets = pictures.Walk(opened, requests, directions, list(range(len(names))), layers).write_sheets(
+        strengths, singly=False
+    )
     write_record("directions", opened, of=FILE, directions=found)
     say(f"wrote {FILE} of {counted(len(found), 'direction')}, {sheets} and {FILE}.json to {opened.outdir}")
 
 
-def _apply(opened: Opened, G: Generator, requests: list[Request], options: Mapping[str, Any]) -> None:
+def _apply(opened: Opened, G: generators.Generator, requests: list[Request], options: Mapping[str, Any]) -> None:
     film, count, size = options["film"], options["frame_count"], opened.sampler.shape[:2]
     strengths, layers = options["strengths"], options["layers"]
     if film is not None:
         check_film_name(film, opened.outdir)
-    directions = load_directions(options["file"])
-    if warning := check_fit(directions, G, options["file"]):
+    directions = directionfile.load_directions(options["file"])
+    if warning := directionfile.check_fit(directions, G, options["file"]):
         say(f"note: {warning}")
     chosen = list(range(len(directions)))
     if options["direction"] is not None:
@@ -141,7 +142,7 @@ def _apply(opened: Opened, G: Generator, requests: list[Request], options: Mappi
     check_sheet(len(chosen) * len(strengths), size, f"{len(chosen)} directions and --strengths")
     if film is not None:
         check_sheet(len(chosen) * len(requests), size, f"frames of {len(chosen)} directions and --seeds", labeled=False)
-    walk = Walk(opened, requests, directions, chosen, layers)
+    walk = pictures.Walk(opened, requests, directions, chosen, layers)
     written = walk.write_sheets(strengths, singly=True)
     if film is not None:
         write_film(opened.outdir / film, progress(walk.frames(strengths, count), count, "frames"), options["fps"])

@@ -1,5 +1,7 @@
 """Judge a network, or any pictures, against a data set."""
 
+from __future__ import annotations
+
 import system.start  # noqa: F401 (first)
 
 import json
@@ -10,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.filenames import is_run
 from imaging.imageset import ImageSet
+from metrics import features, suite
 from metrics.catalog import parse_list
-from metrics.features import Judged, Made, PictureFiles, open_eyes
 from metrics.results import Judgement
-from metrics.suite import RealStatistics, Suite, check_latents
-from models.families import NetworkFile, open_sampler
-from models.perceptual.detectors import detector_options, parse_files
+from models.families import NetworkFile, open_sampler, read_network
+from models.perceptual import detectors as eyefiles
+from models.perceptual.detectoroptions import detector_options
 from models.sampler import Options
 from sampling.command import DEVICE, learn
 from system.files import check_folder
@@ -110,7 +111,8 @@ def main(
         raise ValueError("--metrics none computes nothing: give some, such as fid50k_full or swd")
     if (network is None) == (images is None):
         raise ValueError("give either --network or --images: one of them names what to judge")
-    file: NetworkFile | None = click.get_current_context().obj
+    known: NetworkFile | None = click.get_current_context().obj
+    file = known or (read_network(network) if network else None)
     folder = outdir or (file.path.parent if file and is_run(file.path.parent) else OUT)
     check_folder(folder, f"--outdir {folder}")
     options, more = _options(file, params) if file else (None, {})
@@ -122,16 +124,16 @@ def main(
             judged, sampler = public(file.place) or file.path.name, open_sampler(file, options, place)
             dataset.decoder = getattr(sampler, "codec", None)
             _check_pictures(dataset, f"--data {dataset.name}")
-            source: Judged = Made(sampler, dataset.label_counts, seed)
+            source: features.Judged = features.Made(sampler, dataset.label_counts, seed)
         else:
             judged = str(images)
             pictures = open_dataset(DataConfig(path=judged, labels="none"), with_sheets=False)
             _check_pictures(pictures, f"--images {images}")
             _tell(f"--images {images}", pictures)
-            source = PictureFiles(pictures, place)
-        check_latents(metrics, getattr(source, "sampler", None))
-        eyes = open_eyes([metric.eye for metric in metrics], parse_files(detectors), place, trust)
-        found = Suite(metrics, eyes, RealStatistics(dataset, place, batch)).judge(source)
+            source = features.PictureFiles(pictures, place)
+        suite.check_latents(metrics, getattr(source, "sampler", None))
+        eyes = features.open_eyes([metric.eye for metric in metrics], eyefiles.parse_files(detectors), place, trust)
+        found = suite.Suite(metrics, eyes, suite.RealStatistics(dataset, place, batch)).judge(source)
         if distributed.is_first():
             facts = _write(found, folder, file, judged, seed, more)
             told = {"results": found.results, "between_halves": found.halves, "folder": str(folder), **facts}
@@ -188,6 +190,8 @@ def _write(
     seen = round(file.metadata["kimg"] * 1000) if file and "kimg" in file.metadata else None
     folder.mkdir(parents=True, exist_ok=True)
     if seen is not None and is_run(folder):
+        from torch.utils.tensorboard import SummaryWriter  # only here: it imports TensorBoard, which takes a second
+
         with SummaryWriter(str(folder)) as board:
             for name, value in found.results.items():
                 board.add_scalar(f"metrics/{name}", value, seen)

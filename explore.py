@@ -15,14 +15,11 @@ import click
 import uvicorn
 from starlette.routing import Route
 
+from explorer import filmroom, offered, others, toolroom
+from explorer import link as links
+from explorer import server as serving
 from explorer.bodies import LONGEST_MESSAGE
-from explorer.filmroom import FilmRoom
-from explorer.link import Link
-from explorer.offered import Offered
-from explorer.others import Others
-from explorer.server import make_app
-from explorer.toolroom import ToolRoom
-from models.families import NetworkFile, check_samples
+from models.families import NetworkFile, check_samples, read_network
 from sampling.command import DEVICE, PATH, RUNS, find, given, learn, options
 from torch_utils import config
 from torch_utils.cli import Command, say
@@ -60,8 +57,9 @@ def main(
     Each picture has an address, a command line of generate.py that makes it, and can be saved as a PNG with its
     settings inside. Only this machine reaches the page, unless --listen is given.
     """
-    file: NetworkFile = click.get_current_context().obj
+    known: NetworkFile | None = click.get_current_context().obj
     place = str(find(values.pop("network")))
+    file = known or read_network(place)
     kind = file.family.options
     check_samples(file)
     chosen = {name: value for name, value in values.items() if value is not None and name in config.settings(kind)}
@@ -73,23 +71,23 @@ def main(
     typed = {"device": device, "precision": precision}
     more = [word for name, value in typed.items() if name in given() for word in (f"--{name}", value)]
     door = _door(listen or HERE, port)
-    link = Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
+    link = links.Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
-    films, offered = FilmRoom(link), Offered(place, RUNS)
-    tools = [ToolRoom(link.arguments, name) for name in ("tool", "photo")]
-    others = Others(link, offered)
+    films, choice = filmroom.FilmRoom(link), offered.Offered(place, RUNS)
+    tools = [toolroom.ToolRoom(link.arguments, name) for name in ("tool", "photo")]
+    guests = others.Others(link, choice)
     try:
-        routes = [*films.routes(), *offered.routes(), *(route for room in tools for route in room.routes())]
-        _run(link, door, listen is not None, browser, routes, others)
+        routes = [*films.routes(), *choice.routes(), *(route for room in tools for route in room.routes())]
+        _run(link, door, listen is not None, browser, routes, guests)
     finally:
         films.close()
         for room in tools:
             room.close()
-        others.stop()
+        guests.stop()
         link.stop()
 
 
-def _run(link: Link, door: socket.socket, listening: bool, browser: bool, more: list[Route], others: Others) -> None:
+def _run(link: links.Link, door: socket.socket, listening: bool, browser: bool, more: list[Route], guests: Any) -> None:
     """Serve the page until Ctrl-C."""
     host, port = door.getsockname()[:2]
     token = secrets.token_urlsafe(18)
@@ -101,10 +99,14 @@ def _run(link: Link, door: socket.socket, listening: bool, browser: bool, more: 
         address = f"http://{there}:{port}/{token}"
     say(f"the page: {address}")
     say("Ctrl-C ends it")
-    app = make_app(link, port, token, listening, more, others)
+    app = serving.make_app(link, port, token, listening, more, guests)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_level="error", ws_max_size=LONGEST_MESSAGE, server_header=False, timeout_graceful_shutdown=1
+            app,
+            log_level="error",
+            ws_max_size=LONGEST_MESSAGE,
+            server_header=False,
+            timeout_graceful_shutdown=1,
         )
     )
     if browser:

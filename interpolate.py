@@ -1,5 +1,7 @@
 """Make films between pictures: through seeds or files of latents, seamless, one film or a grid of them."""
 
+from __future__ import annotations
+
 import system.start  # noqa: F401 (first)
 
 from functools import partial
@@ -11,14 +13,13 @@ from PIL import Image
 
 from imaging.film import check_film, check_rate, write_film
 from imaging.grid import check_sheet
-from models.paths import Path as Way
-from models.paths import ease, times
+from models import paths as ways
 from models.sampler import Request, SeedStream, Walkable
-from models.stylegan2.latents import load_latents
-from models.stylegan2.sampler import StyleSampler
+from models.stylegan2 import latents as latentfile
+from models.stylegan2 import sampler as stylesampler
+from sampling import films
 from sampling.command import Opened, learn, options, refuse, sampling_options, write_record
-from sampling.films import PATHS, draw_frames, great_circles, on_the_way, walkable
-from sampling.stylegan2.pictures import style_path
+from sampling.stylegan2 import pictures
 from torch_utils.cli import Command, Number, SeedList, Size, counted, progress, say
 
 EXAMPLES = """
@@ -47,7 +48,7 @@ KEYS = 8  # of each cell, without --seeds
     ("--space", click.Choice(["z", "w"]), None, "latent space to interpolate in", {"shown": "w; z for spherical"}),
     (
         "--path kind",
-        click.Choice(list(PATHS)),
+        click.Choice(list(films.PATHS)),
         None,
         "smooth curves, straight lines, or great circles in z; without styles always great circles",
         {"shown": "spline"},
@@ -75,8 +76,8 @@ def main(
     Networks with styles are walked through in w or z. In a denoising network the first noise changes, on great circles,
     and the class halfway between two key frames.
     """
-    sampler, loop, scale = walkable(opened), options["loop"], options["scale"]
-    if not (styled := isinstance(sampler, StyleSampler)):
+    sampler, loop, scale = films.walkable(opened), options["loop"], options["scale"]
+    if not (styled := isinstance(sampler, stylesampler.StyleSampler)):
         title = opened.file.family.title
         refuse(["space", "files", "kind"], f"to {title}, whose films follow great circles of the first noise")
     kind = options["kind"] or ("spline" if styled else "spherical")
@@ -94,7 +95,7 @@ def main(
     if space == "z" and files:
         raise ValueError("--space z does not apply to --latents, which are w: leave it out")
     cells = grid[0] * grid[1]
-    if isinstance(sampler, StyleSampler) and files is not None:
+    if isinstance(sampler, stylesampler.StyleSampler) and files is not None:
         requests = _keys_of_files(sampler, seeds, files, opened.label)
         seeds = list(range(len(requests)))
     else:
@@ -102,13 +103,13 @@ def main(
         requests = opened.requests(seeds)
     _check_count(len(requests), "--seeds" if files is None else "--latents", grid)
     each = len(seeds) // cells
-    moments = times(each, options["between"], loop)
-    eased = [ease(t) for t in moments] if options["easing"] == "smooth" else moments
+    moments = ways.times(each, options["between"], loop)
+    eased = [ways.ease(t) for t in moments] if options["easing"] == "smooth" else moments
     keys = [requests[n : n + each] for n in range(0, len(requests), each)]
     paths = _paths(sampler, keys, space, kind, loop)
     places = list(zip(keys, map(SeedStream, seeds[::each]), strict=True))
-    shown = (on_the_way(part, stream, t) for t in eased for part, stream in places)
-    made = draw_frames(opened, (path(t) for t in eased for path in paths), shown, cells, grid[1])
+    shown = (films.on_the_way(part, stream, t) for t in eased for part, stream in places)
+    made = films.draw_frames(opened, (path(t) for t in eased for path in paths), shown, cells, grid[1])
     method = Image.Resampling[options["resample"].upper()]
     large = (f.resize((size[1] * grid[1], size[0] * grid[0]), method) if scale > 1 else f for f in made)
     count = write_film(film, progress(large, len(moments), "frames"), fps)
@@ -118,22 +119,24 @@ def main(
     say(f"wrote {film.name} ({seconds}) and interpolate.json to {opened.outdir}")
 
 
-def _keys_of_files(sampler: StyleSampler, seeds: list[int] | None, latents: str, label: int | None) -> list[Request]:
+def _keys_of_files(
+    sampler: stylesampler.StyleSampler, seeds: list[int] | None, latents: str, label: int | None
+) -> list[Request]:
     if seeds is not None:
         raise ValueError("--seeds and --latents both give key frames: leave one of them out")
-    files = [load_latents(Path(file.strip()), sampler.G) for file in latents.split(",")]
+    files = [latentfile.load_latents(Path(file.strip()), sampler.G) for file in latents.split(",")]
     if sampler.options.noise_mode == "const" and any(file.maps is not None for file in files):
         say("note: the noise fitted to the latents is left out, because a film's noise stays the same")
     return [request for file in files for request in sampler.fitted(file, label)]
 
 
-def _paths(sampler: Walkable, keys: list[list[Request]], space: str, kind: str, loop: bool) -> list[Way]:
+def _paths(sampler: Walkable, keys: list[list[Request]], space: str, kind: str, loop: bool) -> list[ways.Path]:
     """The path of each cell through its key frames."""
-    if isinstance(sampler, StyleSampler):
-        return [style_path(sampler, part, space, kind, loop) for part in keys]
+    if isinstance(sampler, stylesampler.StyleSampler):
+        return [pictures.style_path(sampler, part, space, kind, loop) for part in keys]
     if any(len({request.label for request in part}) > 1 for part in keys):
         say("note: the class changes at once, halfway between key frames: --class keeps one class")
-    return [great_circles(sampler, part, loop) for part in keys]
+    return [films.great_circles(sampler, part, loop) for part in keys]
 
 
 def _check_count(keys: int, flag: str, grid: tuple[int, int]) -> None:

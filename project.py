@@ -1,5 +1,7 @@
 """Find the latents of pictures: photographs, or pictures that a network made."""
 
+from __future__ import annotations
+
 import system.start  # noqa: F401 (first)
 
 from pathlib import Path
@@ -7,21 +9,20 @@ from typing import Any
 
 import click
 import torch
-from torch import Tensor
 
 from imaging.film import write_film
 from imaging.grid import check_sheet, save_image
 from imaging.pixels import to_images, to_pil
 from models.families import save_network
-from models.perceptual.detectors import detector_options
-from models.stylegan2.generator import Generator
-from models.stylegan2.latents import Latents, save_ws
-from models.stylegan2.projector import NoiseFit, ProjectionSettings, Tuning, TuningSettings
-from models.stylegan2.sampler import StyleOptions, StyleSampler
+from models.perceptual.detectoroptions import detector_options
+from models.stylegan2 import generator as generators
+from models.stylegan2 import latents as latentfile
+from models.stylegan2 import projector
+from models.stylegan2 import sampler as stylesampler
+from models.stylegan2.choices import StyleOptions
 from sampling.command import Opened, check_film_name, options, refuse, sampling_options, write_record
-from sampling.stylegan2.pictures import generator
-from sampling.stylegan2.projection import Projected, Search, SearchFilm, compare, facts, spoken
-from sampling.stylegan2.targets import LOSSES, Target, open_loss, read_targets
+from sampling.stylegan2 import pictures, projection
+from sampling.stylegan2 import targets as targeting
 from system.text import printable
 from torch_utils.cli import Command, counted, progress, say
 
@@ -36,6 +37,10 @@ LATENTS, SHEET, TUNED = "projected-w.npz", "projection.png", "network-tuned.safe
 TOLD = 10  # targets at most that have their own line in the terminal
 KEPT = ("kimg", "data")  # metadata of the network's file that the tuned one keeps
 NOISES = click.Choice(["fit", "const", "none"])
+LOSSES = {
+    "lpips": "LPIPS and the mean squared error of the pixels",
+    "pixels": "pixels and gradients at several sizes",
+}
 COMPARED = "; ".join(f"{name}: {words}" for name, words in LOSSES.items())
 ENDINGS = "name of the film: .mp4, .gif or .webp, without an ending a folder of frames; none for no film"
 TARGETS = "pictures of any size, or a folder or ZIP of them; give the option again for more"
@@ -68,7 +73,9 @@ TARGETS = "pictures of any size, or a folder or ZIP of them; give the option aga
     ("--locality", click.FloatRange(0, 100), 0.0, "weight of the penalty on changes elsewhere, 0.1 in the paper"),
 )
 @options("Output", ("--film", str, "projection.mp4", ENDINGS))
-def main(opened: Opened, places: tuple[str, ...], noise: NoiseFit, film: str, pti: bool, **options: Any) -> None:
+def main(
+    opened: Opened, places: tuple[str, ...], noise: projector.NoiseFit, film: str, pti: bool, **options: Any
+) -> None:
     """Find the latents w that show given pictures (Karras et al. 2020, appendix D; in W+ Abdal et al. 2019).
 
     Writes projected-w.npz, projected0000.png and so on, all beside their targets on projection.png, and the film of
@@ -78,44 +85,44 @@ def main(opened: Opened, places: tuple[str, ...], noise: NoiseFit, film: str, pt
         refuse(["pti_steps", "locality"], "without --pti")
     if film != "none":
         check_film_name(film, opened.outdir)
-    G, device, seed = generator(opened, "project.py"), opened.sampler.device, options["seed"]
+    G, device, seed = pictures.generator(opened, "project.py"), opened.sampler.device, options["seed"]
     size = (G.config.height, G.config.width)
-    targets = read_targets(places, G.config, say)
+    targets = targeting.read_targets(places, G.config, say)
     check_sheet(len(targets) * (3 if pti else 2), size, "--target", labeled=False)
-    loss, embed = open_loss(options["loss"], options["detectors"], size, device, options["trust"])
+    loss, embed = targeting.open_loss(options["loss"], options["detectors"], size, device, options["trust"])
     _introduce(targets, loss, opened.batch)
     pixels = torch.stack([target.pixels for target in targets])
     images = to_images(pixels).to(device)
 
-    settings = ProjectionSettings(options["space"], options["steps"], options["rate"], noise, seed)
-    tuning = TuningSettings(options["pti_steps"], options["locality"], noise, opened.batch, seed)
-    search = Search(G, images, embed, settings, opened.batch, opened.label)
+    settings = projector.ProjectionSettings(options["space"], options["steps"], options["rate"], noise, seed)
+    tuning = projector.TuningSettings(options["pti_steps"], options["locality"], noise, opened.batch, seed)
+    search = projection.Search(G, images, embed, settings, opened.batch, opened.label)
     if search.batches > 1:
         all_steps = search.batches * (settings.steps + (tuning.steps if pti else 0))
         shorter = "fewer targets or --steps" + ("" if device.type == "cuda" else ", or a GPU,")
-        duration = spoken(all_steps * search.seconds_per_step())
+        duration = projection.spoken(all_steps * search.seconds_per_step())
         say(f"about {duration} on this {device.type} ({all_steps:,} steps of a batch); {shorter} take less")
-    watched = SearchFilm(pixels, settings.steps)
+    watched = projection.SearchFilm(pixels, settings.steps)
     for seen in progress(search, len(search), "steps", lambda: f"loss {search.loss:.4f}"):
         watched.add(*seen)
     latents = search.latents
-    save_ws(opened.outdir / LATENTS, *latents)
-    made = [Projected("projected", search.losses, _pictures(opened, G, latents, noise), pixels)]
+    latentfile.save_ws(opened.outdir / LATENTS, *latents)
+    made = [projection.Projected("projected", search.losses, _pictures(opened, G, latents, noise), pixels)]
     if pti:
-        tuned, losses = _tune(opened, Tuning(G, *latents, images, embed, tuning, search.scale))
-        made.append(Projected("tuned", losses, _pictures(opened, tuned, latents, noise), pixels))
+        tuned, losses = _tune(opened, projector.Tuning(G, *latents, images, embed, tuning, search.scale))
+        made.append(projection.Projected("tuned", losses, _pictures(opened, tuned, latents, noise), pixels))
 
     for result in made:
         for n, picture in enumerate(result.pixels):
             save_image(to_pil(picture), opened.outdir / f"{result.name}{n:04d}.png")
-    save_image(compare(pixels, made), opened.outdir / SHEET)
+    save_image(projection.compare(pixels, made), opened.outdir / SHEET)
     if film != "none":
         write_film(opened.outdir / film, watched.frames())
-    write_record("project", opened, loss=loss, targets=facts(targets, search.classes, made))
+    write_record("project", opened, loss=loss, targets=projection.facts(targets, search.classes, made))
     _tell(opened.outdir, targets, made, film)
 
 
-def _introduce(targets: list[Target], loss: str, batch: int) -> None:
+def _introduce(targets: list[targeting.Target], loss: str, batch: int) -> None:
     """Print how many targets there are, and how the first of them were changed."""
     batches = f" in batches of {batch}" if len(targets) > batch else ""
     say(f"{counted(len(targets), 'target')}{batches}; loss {loss}: {LOSSES[loss]}")
@@ -126,12 +133,14 @@ def _introduce(targets: list[Target], loss: str, batch: int) -> None:
         say(line)
 
 
-def _pictures(opened: Opened, G: Generator, latents: Latents, noise: NoiseFit) -> list[Tensor]:
-    sampler = StyleSampler(G, StyleOptions(noise_mode="none" if noise == "none" else "const"))
+def _pictures(
+    opened: Opened, G: generators.Generator, latents: latentfile.Latents, noise: projector.NoiseFit
+) -> list[torch.Tensor]:
+    sampler = stylesampler.StyleSampler(G, StyleOptions(noise_mode="none" if noise == "none" else "const"))
     return list(sampler.sample(sampler.fitted(latents), opened.at_once))
 
 
-def _tune(opened: Opened, tuning: Tuning) -> tuple[Generator, Tensor]:
+def _tune(opened: Opened, tuning: projector.Tuning) -> tuple[generators.Generator, torch.Tensor]:
     """Tune a copy of the network and write it. Returns the copy and the losses [N]."""
     steps = tuning.settings.steps
     for _ in progress(range(steps), steps, "tuning", lambda: f"loss {tuning.losses.mean():.4f}"):
@@ -143,7 +152,7 @@ def _tune(opened: Opened, tuning: Tuning) -> tuple[Generator, Tensor]:
     return G, tuning.losses
 
 
-def _tell(outdir: Path, targets: list[Target], made: list[Projected], film: str) -> None:
+def _tell(outdir: Path, targets: list[targeting.Target], made: list[projection.Projected], film: str) -> None:
     for n, target in enumerate(targets[:TOLD]):
         say(f"{printable(target.name)}: " + ", ".join(f"{result.name} {result.psnr[n]:.1f} dB" for result in made))
     if len(targets) > TOLD:

@@ -1,16 +1,17 @@
 """Mix the styles of two pictures: the coarse, middle or fine ones of one in place of the other's."""
 
+from __future__ import annotations
+
 import system.start  # noqa: F401 (first)
 
 import click
 from PIL import Image
 
 from imaging.grid import GRID, PAPER, check_sheet, save_image, sheet
-from models.stylegan2.latents import layer_range, mix
-from models.stylegan2.styleoptions import TRUNCATION_AND_NOISE, StyleOptions
+from models.stylegan2 import latents
+from models.stylegan2.choices import TRUNCATION_AND_NOISE, StyleOptions
 from sampling.command import Opened, options, sampling_options, write_record
-from sampling.stylegan2.pictures import draw_pictures
-from sampling.stylegan2.pictures import styles as styles_of
+from sampling.stylegan2 import pictures as drawing
 from torch_utils.cli import Command, SeedList, counted, say
 
 EXAMPLES = """
@@ -35,16 +36,18 @@ def main(opened: Opened, rows: list[int], cols: list[int], styles: str) -> None:
     ROW-ROW.png and COL-COL.png are the pictures themselves. grid.png shows all: the columns' own pictures in its first
     row, the rows' own in its first column.
     """
-    sampler = styles_of(opened)
+    sampler = drawing.styles(opened)
     check_sheet((len(rows) + 1) * (len(cols) + 1), sampler.shape[:2], "--rows and --cols")
-    layers = layer_range(styles, sampler.G.config.num_ws, "--styles")
+    layers = latents.layer_range(styles, sampler.G.config.num_ws, "--styles")
     seeds = list(dict.fromkeys(rows + cols))
     requests = dict(zip(seeds, opened.requests(seeds), strict=True))
     ws = {seed: sampler.ws([request]) for seed, request in requests.items()}  # [1, L, D] each
     # A row's seed and a column's; twice its own for a picture by itself.
     pairs = list(dict.fromkeys([(seed, seed) for seed in seeds] + [(row, col) for row in rows for col in cols]))
-    mixed = (mix(ws[row], ws[col], layers)[0] for row, col in pairs)
-    made = draw_pictures(opened, mixed, [requests[row] for row, _ in pairs], [f"{row}-{col}" for row, col in pairs])
+    mixed = (latents.mix(ws[row], ws[col], layers)[0] for row, col in pairs)
+    made = drawing.draw_pictures(
+        opened, mixed, [requests[row] for row, _ in pairs], [f"{row}-{col}" for row, col in pairs]
+    )
     pictures = dict(zip(pairs, made, strict=True))
     corner = Image.new("RGB", pictures[pairs[0]].size, PAPER)  # belongs to no seed
     tiles = [[corner, *(pictures[col, col] for col in cols)]]

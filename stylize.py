@@ -1,5 +1,7 @@
 """Put pictures into the style of other pictures."""
 
+from __future__ import annotations
+
 import system.start  # noqa: F401 (first)
 
 from collections.abc import Iterator
@@ -16,21 +18,11 @@ from imaging.grid import check_sheet, save_image, sheet
 from imaging.opening import open_file
 from imaging.picture import is_animated
 from imaging.sources.video import frame_rate
-from models.adain.encoders import BUNDLED
+from models.adain import network as nets
+from models.adain.encoderfiles import BUNDLED
 from models.adain.family import FAMILY
-from models.adain.network import AdaIN
 from models.families import read_network
-from sampling.adain.pictures import (
-    Picture,
-    frames_of,
-    is_video,
-    listed,
-    names_of,
-    parse_shares,
-    read,
-    to_image,
-)
-from sampling.adain.wishes import Smoothing, Styles, Wish, make
+from sampling.adain import pictures, wishes
 from sampling.command import DEVICE, PATH, RUNS, options, record_files, refuse
 from system.files import check_folder, real_path
 from torch_utils import checkpoint
@@ -105,7 +97,7 @@ def main(
     **how: Any,
 ) -> None:
     """Put every content into the style of every other picture, in one pass, at the content's own size."""
-    video = Path(content) if is_video(content, film is not None) else None
+    video = Path(content) if pictures.is_video(content, film is not None) else None
     if film is not None and video is None:
         raise ValueError(f"--film applies to a video, and --content {content} is none: leave it out")
     if video is not None and film is None:
@@ -117,7 +109,7 @@ def main(
     else:
         refuse(["smooth"], "to pictures, only to a video")
         check_folder(outdir, f"--outdir {outdir}")
-    contents, styles = [] if video else listed(content, "--content"), listed(style, "--style")
+    contents, styles = [] if video else pictures.listed(content, "--content"), pictures.listed(style, "--style")
     wish = _wish(how, len(styles))
     groups = [styles] if wish.weights is not None or wish.mask is not None else [[path] for path in styles]
     targets = [film] if film else _targets(contents, groups, outdir, ending)
@@ -135,7 +127,7 @@ def main(
             check_sheet(len(targets), (THUMBNAIL, THUMBNAIL), "--content and --style")
             rows = _make_all(net, contents, groups, wish, iter(targets))
             if len(targets) > 1:
-                names = [path.stem for path in contents], [names_of(group) for group in groups]
+                names = [path.stem for path in contents], [pictures.names_of(group) for group in groups]
                 save_image(sheet(rows, *names), outdir / SHEET)
     record = outdir / "stylize.json" if film is None else film.with_name(f"{film.name}.json")
     record_files("stylize", record, facts, {"device": where.type})
@@ -143,7 +135,7 @@ def main(
     say(f"wrote {made}, and {record.name}")
 
 
-def _wish(how: dict[str, Any], styles: int) -> Wish:
+def _wish(how: dict[str, Any], styles: int) -> wishes.Wish:
     """The controls, checked."""
     weights, strengths = how.pop("weights"), how.pop("strengths")
     if how["mask"] is not None and weights is not None:
@@ -151,18 +143,18 @@ def _wish(how: dict[str, Any], styles: int) -> Wish:
     if how["mask"] is None and (how["feather"] or strengths is not None):
         raise ValueError("--feather and --region-alphas apply to --mask alone: leave them out, or give --mask")
     if weights is not None:
-        weights = parse_shares(weights, styles, "--style-weights", "styles")
+        weights = pictures.parse_shares(weights, styles, "--style-weights", "styles")
         if not sum(weights):
             raise ValueError("--style-weights are all 0: give at least one that is more")
         weights = [weight / sum(weights) for weight in weights]
     if strengths is not None:
-        strengths = parse_shares(strengths, styles, "--region-alphas", "styles", most=1)
-    return Wish(weights=weights, strengths=strengths, **how)
+        strengths = pictures.parse_shares(strengths, styles, "--region-alphas", "styles", most=1)
+    return wishes.Wish(weights=weights, strengths=strengths, **how)
 
 
 def _targets(contents: list[Path], groups: list[list[Path]], outdir: Path, ending: str) -> list[Path]:
     """The files to write: of each content in each group of styles."""
-    return [outdir / f"{path.stem}-{names_of(group)}.{ending}" for path in contents for group in groups]
+    return [outdir / f"{path.stem}-{pictures.names_of(group)}.{ending}" for path in contents for group in groups]
 
 
 def _check_targets(targets: list[Path], sources: list[Path]) -> None:
@@ -177,18 +169,18 @@ def _check_targets(targets: list[Path], sources: list[Path]) -> None:
         seen.add(path)
 
 
-def _check_pictures(contents: list[Path], styles: list[Path], wish: Wish) -> None:
+def _check_pictures(contents: list[Path], styles: list[Path], wish: wishes.Wish) -> None:
     """Read everything once, so that a job does not end halfway. Raises ValueError."""
     for path in styles:
-        read(path, "--style")
+        pictures.read(path, "--style")
     for path in contents:
-        wish.masks(read(path, "--content").size, len(styles))
+        wish.masks(pictures.read(path, "--content").size, len(styles))
         with open_file(path) as file:
             if is_animated(file, f"--content {path}"):
                 say(f"note: {path} has several frames, and the first one is taken: give --film for a film of a GIF")
 
 
-def _open(place: str | None) -> tuple[AdaIN, str]:
+def _open(place: str | None) -> tuple[nets.AdaIN, str]:
     """The network that --network names, or without it the newest or the bundled one; and its place in words."""
     newest = None if place else newest_network(RUNS, lambda path: checkpoint.header(path).get("family") == FAMILY.name)
     if place is None and newest is None and not BUNDLED.is_file():
@@ -198,7 +190,7 @@ def _open(place: str | None) -> tuple[AdaIN, str]:
     file = read_network(place or newest or BUNDLED)
     file.require(FAMILY, "--network")
     network = file.part("adain")
-    assert isinstance(network, AdaIN)
+    assert isinstance(network, nets.AdaIN)
     say(f"network {file}{'' if place else ', the newest one' if newest else ', the bundled one'}")
     return network, str(file)
 
@@ -214,32 +206,38 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
 
 
 def _make_all(
-    net: AdaIN, contents: list[Path], groups: list[list[Path]], wish: Wish, targets: Iterator[Path]
+    net: nets.AdaIN, contents: list[Path], groups: list[list[Path]], wish: wishes.Wish, targets: Iterator[Path]
 ) -> list[list[Image.Image]]:
     """Make and write all pictures; thumbnails by content and group of styles."""
-    styles = Styles(net, wish)
+    styles = wishes.Styles(net, wish)
     rows: list[list[Image.Image]] = [[] for _ in contents]
     jobs = [(i, path, group) for i, path in enumerate(contents) for group in groups]
-    last: Picture | None = None
+    last: pictures.Picture | None = None
     for i, path, group in progress(jobs, len(jobs), "pictures"):
         if last is None or not rows[i]:
-            last = read(path, "--content")
-        made = to_image(make(net, last, [styles.measured(each, last) for each in group], wish), last.opacity)
+            last = pictures.read(path, "--content")
+        made = pictures.to_image(
+            wishes.make(net, last, [styles.measured(each, last) for each in group], wish), last.opacity
+        )
         save_image(made, next(targets))
         rows[i].append(_thumbnail(made))
     return rows
 
 
-def _make_film(net: AdaIN, video: Path, film: Path, groups: list[list[Path]], wish: Wish, smooth: float) -> int:
+def _make_film(
+    net: nets.AdaIN, video: Path, film: Path, groups: list[list[Path]], wish: wishes.Wish, smooth: float
+) -> int:
     """Write a film of all frames of a video, and return their number. The styles are measured once."""
     if len(groups) > 1:
         raise ValueError(f"--style names {len(groups)} pictures: give --style-weights to mix them in a film, or one")
-    count, frames = frames_of(video)
-    styles, follow = Styles(net, wish), Smoothing(smooth)
+    count, frames = pictures.frames_of(video)
+    styles, follow = wishes.Styles(net, wish), wishes.Smoothing(smooth)
 
     def made() -> Iterator[Image.Image]:
         for frame in frames:
-            yield to_image(make(net, frame, [styles.measured(each, frame) for each in groups[0]], wish, follow), None)
+            yield pictures.to_image(
+                wishes.make(net, frame, [styles.measured(each, frame) for each in groups[0]], wish, follow), None
+            )
 
     write_film(film, progress(made(), count, "frames"), frame_rate(video), sound=video)
     return count

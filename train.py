@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from imaging.dataset import open_dataset
+from metrics import in_loop
 from metrics.catalog import parse_list
-from metrics.in_loop import prepare
-from models.perceptual.detectors import detector_options, parse_files
+from models.perceptual import detectors as eyefiles
+from models.perceptual.detectoroptions import detector_options
 from system.text import public_command
 from torch_utils import launch
 from torch_utils.cli import SET, Command, More, option
@@ -21,7 +22,7 @@ from torch_utils.flags import Option, flags, given
 from training import courses, session
 from training import plan as plans
 from training.course import Course
-from training.report.boards import check_wandb
+from training.report import boards
 
 EXAMPLES = """
 Examples:
@@ -99,7 +100,7 @@ def main(
     if changed_data and resume is None:
         raise ValueError("--changed-data needs --resume: leave it out to start a new run")
     if wandb is not None:
-        check_wandb(wandb)
+        boards.check_wandb(wandb)
     if gpus is not None:
         launch.check(gpus, values.get("device", "auto"))
         if gpus > 1 and not launch.started_here():
@@ -120,8 +121,10 @@ def main(
     whole = open_dataset(config.data.model_copy(update={"max_images": 0})) if config.data.max_images else plan.dataset
     whole.decoder = plan.dataset.decoder
     since = plan.state.clock.seen if plan.state else None
-    files, batch = parse_files(detectors), config.pace.batch_gpu
-    judge = prepare(config.metrics, files, whole, plan.device, batch, command, plan.course.family.judged, since, trust)
+    files, batch = eyefiles.parse_files(detectors), config.pace.batch_gpu
+    judge = in_loop.prepare(
+        config.metrics, files, whole, plan.device, batch, command, plan.course.family.judged, since, trust
+    )
     session.train(plan, command, judge, wandb or "")
 
 

@@ -1,5 +1,7 @@
 """The server's side of the renderer: starts its process, hands requests over, and starts it again if it dies."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 import json
@@ -10,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from explorer import renderer, studio
 from explorer.pagestate import Scene
-from explorer.renderer import serve
-from explorer.studio import Asked
 from torch_utils.cli import say
 from torch_utils.device import Precision
 
@@ -29,7 +30,7 @@ class Link:
         self, place: str, values: Mapping[str, Any], device: str, precision: Precision, more: Sequence[str] = ()
     ) -> None:
         self.arguments = (place, dict(values), device, precision, tuple(more))
-        self.work: tuple[Callable[..., None], tuple[Any, ...]] = serve, self.arguments  # of the process
+        self.work: tuple[Callable[..., None], tuple[Any, ...]] = renderer.serve, self.arguments  # of the process
         self._numbers = itertools.count(1)
         self._clients: dict[int, tuple[asyncio.AbstractEventLoop, Answers]] = {}
         self._lock = threading.Lock()
@@ -103,7 +104,7 @@ class Link:
         self._clients.pop(client, None)
         self._send("gone", client)
 
-    def ask(self, client: int, asked: Asked) -> None:
+    def ask(self, client: int, asked: studio.Asked) -> None:
         """Ask for a picture. A newer request for the same slot replaces it."""
         self._send("ask", client, asked)
 

@@ -13,8 +13,9 @@ from explorer.controls import Control, controls, fitted
 from explorer.pagestate import PageState
 from explorer.studio import refusal
 from models.families import FAMILIES
-from models.foreign import Format, Job, Notes
-from models.graphs import check_packages, save
+from models.foreign import Job, Notes
+from models.graphformats import check_packages
+from models.graphs import save
 from models.sampler import learned_classes
 from system.files import check_vacant, replacing
 from system.text import printable
@@ -93,6 +94,3 @@ def page_about(job: Job) -> dict[str, Any]:
 
 def _accepts(sampler: Any, name: str, value: float) -> bool:
     return not refusal(sampler, name, int(value))
-
-
-FORMAT = Format("", "a page", write, one=True, kind="page", check=check)

@@ -1,5 +1,7 @@
 """A data set for training, from the path a user gave: an archive, a folder, shards, or the embedded demo set."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json
@@ -26,10 +28,10 @@ from imaging.labels import take_labels
 from imaging.latentset import LatentSet, open_latents
 from imaging.picture import Header, decode, is_sheet, read_range, span_of
 from imaging.pixels import from_pil
-from imaging.shards.index import is_shards
-from imaging.shards.shardset import ShardSet
+from imaging.shards import index as shards
+from imaging.shards import shardset
 from imaging.sizes import check_area, conversion, one_size, parse_size, spell
-from imaging.sources.recognition import unfit_for_training
+from imaging.sources import recognition
 from imaging.transforms import richest
 from system.text import is_cut
 
@@ -92,21 +94,21 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
         return _open_embedded(config)
     if is_cut(config.path):
         raise ValueError(f"{config.path} was recorded without its user name and password: give --data with them")
-    if is_shards(config.path):
+    if shards.is_shards(config.path):
         if config.labels == "folders":
             raise ValueError(
                 "shards have no sub-folders: use --labels auto, which reads the class of a sample from its .cls or "
                 ".json file, or --labels none"
             )
-        return ShardSet(config.path, config.labels, config.mirror, config.max_images)
-    if path.is_file() and (foreign := unfit_for_training(path)):
+        return shardset.ShardSet(config.path, config.labels, config.mirror, config.max_images)
+    if path.is_file() and (foreign := recognition.unfit_for_training(path)):
         raise ValueError(foreign)
     try:
         archive = open_archive(path)
     except ValueError as error:  # say what the path is, if it is anything
         if latents := open_latents(path):
             return LatentSet(latents, choose(len(latents.names), config.max_images), config.mirror, config.labels)
-        raise ValueError((path.is_dir() and unfit_for_training(path)) or str(error)) from error
+        raise ValueError((path.is_dir() and recognition.unfit_for_training(path)) or str(error)) from error
     chosen = choose(len(archive.names), config.max_images)
     if not with_sheets:
         chosen = _without_sheets(archive, chosen)

@@ -1,5 +1,7 @@
 """Many images on one: plain grids, labeled sheets; and saving images atomically."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from functools import lru_cache

@@ -5,6 +5,8 @@ each shard), so a position is enough to resume a run. The permutations come from
 frozen: the order is the same on every machine and version.
 """
 
+from __future__ import annotations
+
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,8 +15,8 @@ from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from imaging.labels import Labels
 from imaging.sizes import spell
@@ -63,7 +65,7 @@ class Decoder(Protocol):
 
     identity: str
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents as networks see them [N, C, H, W] -> images in about [-1, 1]."""
         ...
 

@@ -4,6 +4,8 @@
 dataset.json            as of pictures, and "latent": what the latents stand for, such as {"height": 256, ...}
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json

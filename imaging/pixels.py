@@ -5,6 +5,8 @@ which predicts each pixel from its neighbors for the sake of compression. Pillow
 these files are put together here. Any program reads them.
 """
 
+from __future__ import annotations
+
 import struct
 import zlib
 from typing import Literal

@@ -1,11 +1,12 @@
 """The table of all families of networks, and the doors to their files: read, save, load."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from models import networkfile
 from models.adain import family as adain
@@ -32,19 +33,24 @@ def read_network(place: Path | str, told: Told = NOTHING) -> NetworkFile:
     return networkfile.read(place, FAMILIES, told)
 
 
+def outline(place: Path | str) -> tuple[Path, Family] | None:
+    """The path and the family of a network file of ours on this machine, from its header; None for other places."""
+    return networkfile.outline(place, FAMILIES)
+
+
 def save_network(
     path: Path,
     family: str,
-    networks: Mapping[str, nn.Module],
+    networks: Mapping[str, torch.nn.Module],
     facts: Mapping[str, Any],
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write networks, parts of a family by name, to one file, atomically.
 
     `facts` are further metadata as JSON values (kimg, data, training), without the secrets of URLs. `dtype` is of the
-    stored tensors; float16 halves the file.
+    stored tensors, float32 by default; float16 halves the file.
     """
-    networkfile.save(path, FAMILIES[family], networks, facts, dtype)
+    networkfile.save(path, FAMILIES[family], networks, facts, dtype or torch.float32)
 
 
 def load_network(

@@ -3,12 +3,14 @@
 `Foreign` and `Format` are the types of the rows in which a family names what it reads and writes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+import torch
 
 from models.sampler import Options
 from system.text import printable, shown
@@ -31,7 +33,7 @@ class Converted(NamedTuple):
 
     family: str
     metadata: dict[str, Any]
-    tensors: dict[str, Tensor]
+    tensors: dict[str, torch.Tensor]
 
 
 class Told(NamedTuple):
@@ -64,9 +66,9 @@ class Job(NamedTuple):
 
     source: str  # name of the file
     metadata: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, torch.Tensor]
     class_names: list[str]
-    networks: Mapping[str, nn.Module]  # the parts to write
+    networks: Mapping[str, torch.nn.Module]  # the parts to write
     dest: Path
     options: Any  # of the format's class
 
@@ -119,12 +121,14 @@ def shape_of(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
     return shape
 
 
-def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def shapes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     """The shapes of tensors, by name."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], network: nn.Module) -> dict[str, Tensor]:
+def renamed(
+    tensors: Mapping[str, torch.Tensor], names: Mapping[str, str], network: torch.nn.Module
+) -> dict[str, torch.Tensor]:
     """A file's tensors under our names; `names` are theirs -> ours, and further axes of length 1 are dropped.
 
     Raises ValueError if tensors of the network are missing, left over, of another shape or no floating-point numbers.

@@ -5,7 +5,6 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from models.foreign import Format, Job, Notes
-from models.sampler import Options
 from system.files import replacing
 
-PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-3  # of an export's outputs, in units of the largest output, or of 1 if that is smaller
 BATCHES = (1, 3)  # with which an export is tried
 LARGEST = 2**31 - 2**20  # bytes of weights in ONNX: protocol buffers end at 2 GiB
@@ -163,23 +159,8 @@ def save_onnx(path: Path, graph: ExportGraph, program: ExportedProgram) -> float
         return graph.check(path, run)
 
 
-def check_packages(dest: Path) -> None:
-    """Raise ValueError if a package that writes or runs ONNX is missing."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ValueError(f"ONNX needs packages that are not installed: pip install {' '.join(missing)}")
-
-
 def save(path: Path, graph: ExportGraph) -> str:
     """Write an `.onnx` or a `.pt2`, by the ending of `path`; returns a remark for the user. ValueError as `check`."""
     write = save_onnx if path.suffix.lower() == ".onnx" else save_program
     difference = write(path, graph, record(graph))
     return f"{', '.join(graph.inputs)} -> {graph.output}, at most {difference:.1g} off the network"
-
-
-def graph_formats(write: Callable[[Job], Notes], options: type[Options] = Options) -> tuple[Format, Format]:
-    """The two formats of a family whose graphs `write` writes."""
-    return (
-        Format(".onnx", "an .onnx", write, options, one=True, check=check_packages),
-        Format(".pt2", "a .pt2", write, options, one=True),
-    )

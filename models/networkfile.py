@@ -3,6 +3,8 @@
 Opening a file runs no code in it.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,7 +13,6 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
-from torch import Tensor, nn
 
 from models.family import Family
 from models.foreign import Told, open_foreign
@@ -53,7 +54,7 @@ class NetworkFile:
     path: Path
     family: Family
     metadata: dict[str, Any]  # as `checked` returns it
-    tensors: dict[str, Tensor]
+    tensors: dict[str, torch.Tensor]
     place: str = ""  # where the file came from, if not from a path: a URL without its secrets, or a name
 
     def __str__(self) -> str:
@@ -86,7 +87,7 @@ class NetworkFile:
         optional = {name for name, part in self.family.parts.items() if part.optional}
         return {name: printable(reason) for name, reason in items if name in optional and isinstance(reason, str)}
 
-    def part(self, name: str) -> nn.Module:
+    def part(self, name: str) -> torch.nn.Module:
         """Build one network, in float32 on the CPU, ready for use.
 
         Raises ValueError if the file lacks the network, or its tensors do not fit its configuration.
@@ -118,13 +119,13 @@ class NetworkFile:
 
 
 def save(
-    path: Path, family: Family, networks: Mapping[str, nn.Module], facts: Mapping[str, Any], dtype: torch.dtype
+    path: Path, family: Family, networks: Mapping[str, torch.nn.Module], facts: Mapping[str, Any], dtype: torch.dtype
 ) -> None:
     """Write networks of a family to one file. Arguments as of `models.families.save_network`."""
     own = {*DEFINING, *(part.config_name for part in family.parts.values())}
     metadata: dict[str, Any] = {key: value for key, value in facts.items() if key not in own}
     metadata = public_values(metadata) | {"format": FORMATS[0], "version": VERSION, "family": family.name}
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, network in networks.items():
         settings: Any = network.config
         metadata[family.parts[name].config_name] = config.to_dict(settings)
@@ -134,7 +135,7 @@ def save(
 
 def read(place: Path | str, families: Families, told: Told) -> NetworkFile:
     """Read a network file of one of the families. Arguments and errors as of `models.families.read_network`."""
-    read: dict[Path, tuple[Family, dict[str, Any], dict[str, Tensor]]] = {}
+    read: dict[Path, tuple[Family, dict[str, Any], dict[str, torch.Tensor]]] = {}
 
     def check(path: Path) -> None:  # of a download, which is then not read again
         read[path] = _contents(path, families, told)
@@ -156,13 +157,26 @@ def read(place: Path | str, families: Families, told: Told) -> NetworkFile:
     return NetworkFile(path, family, checked(metadata, configs), tensors, elsewhere)
 
 
+def outline(place: Path | str, families: Families) -> tuple[Path, Family] | None:
+    """The path of a network file of ours on this machine and its family, from the file's header alone, unchecked.
+
+    None for any other place, which `read` opens or refuses.
+    """
+    path = Path(place)
+    path = (newest_in(path) or path / MODEL) if path.is_dir() else path
+    stated = checkpoint.header(path) if path.is_file() else {}
+    family, version = stated.get("family"), stated.get("version")
+    known = stated.get("format") in FORMATS and type(version) is int and version <= VERSION
+    return (path, families[family]) if known and isinstance(family, str) and family in families else None
+
+
 def wanted(families: Families) -> str:
     """What to give, in a sentence: the kinds of file that are read."""
     programs = dict.fromkeys(reader.title for family in families.values() for reader in family.foreign)
     return f"give a network-….safetensors of a run, or a file of {' or '.join(programs)}"
 
 
-def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[str, Any], dict[str, Tensor]]:
+def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[str, Any], dict[str, torch.Tensor]]:
     """The family of a file, its metadata, and its tensors."""
     readers = [reader for family in families.values() for reader in family.foreign]
     if path.is_file() and (what := mistaken(path)):
@@ -215,7 +229,7 @@ def _fits(key: str, value: Any) -> bool:
         return False
 
 
-def _load(path: Path, families: Families) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _load(path: Path, families: Families) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """As `checkpoint.load`; files of other kinds are not called damaged.
 
     A model of the Hub that another program wrote, without our metadata, takes them from the configuration beside it.

@@ -1,5 +1,7 @@
 """The places of networks: files, run folders, URLs, the Hugging Face Hub, and names of published networks."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Mapping
@@ -9,7 +11,7 @@ from typing import Any, NamedTuple
 
 from system.resources import cache_folder
 from system.text import is_url, pinned, printable
-from torch_utils.download import Check, fetch, kept, sha256
+from torch_utils import download
 
 KINDS = "a file, a run folder, a URL, hf://USER/NAME, or the name of a published network"
 MODEL, CONFIG, CARD, SAMPLES = "model.safetensors", "config.json", "README.md", "samples.png"  # in folders of the Hub
@@ -27,7 +29,7 @@ class Published(NamedTuple):
     digest: str = ""
 
 
-def locate(place: str | Path, published: Mapping[str, Published], check: Check | None = None) -> Path:
+def locate(place: str | Path, published: Mapping[str, Published], check: download.Check | None = None) -> Path:
     """Return the path of a network, downloaded on first use: a path, URL, `hf://USER/NAME` or name in `published`.
 
     An existing file or folder comes first; a path is returned unchanged. `#sha256=DIGEST` may end a URL. `check` raises
@@ -40,7 +42,7 @@ def locate(place: str | Path, published: Mapping[str, Published], check: Check |
         return Path(text)
     if text in published or is_url(text):
         url, digest = published.get(text, Published(text))
-        return fetch(url, cached(url, published), digest, check=check)
+        return download.fetch(url, cached(url, published), digest, check=check)
     if text.lower().startswith("hf://"):
         return from_hub(text)
     if _NAME.fullmatch(text):
@@ -56,7 +58,7 @@ def cached(url: str, published: Mapping[str, Published]) -> Path:
     url, _ = pinned(url)
     if any(url == known.url for known in published.values()):
         return cache_folder() / "networks" / url.rpartition("/")[2]
-    return kept(url, "networks")
+    return download.kept(url, "networks")
 
 
 def from_hub(text: str) -> Path:
@@ -82,7 +84,7 @@ def from_hub(text: str) -> Path:
             _of_hub(place, name, CONFIG, revision)
     if path is None:
         raise ValueError(f"{place}: the repository has no file {file}")
-    if digest and (found := sha256(path)) != digest:
+    if digest and (found := download.sha256(path)) != digest:
         differs = f"its digest begins with {found[:8]}, not {digest[:8]}"
         raise ValueError(f"{place} is another file than #sha256= states: {differs}")
     return path

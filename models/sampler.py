@@ -1,5 +1,7 @@
 """What a family offers to make pictures: `Sampler`, and the options, classes and random numbers that it takes."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +10,6 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from torch_utils import seeds
 
@@ -36,7 +37,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def unlike(self, usual: "Options") -> dict[str, Any]:
+    def unlike(self, usual: Options) -> dict[str, Any]:
         """The values, as JSON, of options that differ from those of `usual`."""
         others = usual.model_dump(mode="json")
         return {name: value for name, value in self.model_dump(mode="json").items() if value != others[name]}
@@ -51,7 +52,7 @@ class SeedStream:
 
     seed: int
 
-    def normal(self, *shape: int) -> Tensor:
+    def normal(self, *shape: int) -> torch.Tensor:
         """Normal numbers to start from, float32 on the CPU."""
         return torch.from_numpy(np.random.RandomState(self.seed).randn(*shape)).float()
 
@@ -69,7 +70,7 @@ class NumberStream:
     number: int
     start: str = "z"  # purpose of `normal`; another one gives a second start for the same picture
 
-    def normal(self, *shape: int) -> Tensor:
+    def normal(self, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=self.generator(self.start, torch.device("cpu")))
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
@@ -86,10 +87,10 @@ class MixedStream:
         if not any(weight for _, weight in self.parts):
             raise ValueError("the weights of all seeds are 0: give at least one seed a larger weight")
 
-    def normal(self, *shape: int) -> Tensor:
+    def normal(self, *shape: int) -> torch.Tensor:
         """Normal numbers to start from, float32 on the CPU."""
         total = sum(SeedStream(seed).normal(*shape) * weight for seed, weight in self.parts)
-        assert isinstance(total, Tensor)
+        assert isinstance(total, torch.Tensor)
         return total / math.hypot(*(weight for _, weight in self.parts))
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
@@ -128,7 +129,7 @@ class Sampler(Protocol):
         """A request for each seed, of class `label`, or of classes that the sampler chooses."""
         ...
 
-    def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[Tensor]:
+    def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[torch.Tensor]:
         """The pictures, uint8 [C, H, W] on the sampler's device, in order; `at_once` of them are computed together."""
         ...
 
@@ -137,19 +138,21 @@ class Sampler(Protocol):
 class Walkable(Sampler, Protocol):
     """A sampler with latents that can be changed little by little, which films need."""
 
-    def latents(self, requests: Sequence[Request]) -> Tensor:
+    def latents(self, requests: Sequence[Request]) -> torch.Tensor:
         """Standard normal z [N, D]."""
         ...
 
-    def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
+    def map(self, z: torch.Tensor, requests: Sequence[Request]) -> torch.Tensor:
         """The latents w [N, ...] that pictures are made of, of z [N, D] and the requests' classes."""
         ...
 
-    def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
+    def render(self, ws: torch.Tensor, requests: Sequence[Request]) -> torch.Tensor:
         """Images [N, C, H, W] in about [-1, 1] of w; equal streams give equal noise."""
         ...
 
-    def pictures(self, ws: Iterable[Tensor], requests: Iterable[Request], at_once: int = 1) -> Iterator[Tensor]:
+    def pictures(
+        self, ws: Iterable[torch.Tensor], requests: Iterable[Request], at_once: int = 1
+    ) -> Iterator[torch.Tensor]:
         """The same as pixels: uint8 [C, H, W] of w [...] and requests, made as they are asked for."""
         ...
 
@@ -188,7 +191,7 @@ class Layered(Walkable, Protocol):
 class Emerging(Sampler, Protocol):
     """A sampler whose pictures come about in steps."""
 
-    def emerging(self, request: Request) -> Iterator[tuple[float, Tensor]]:
+    def emerging(self, request: Request) -> Iterator[tuple[float, torch.Tensor]]:
         """Share of the steps done and the picture after each, uint8 [C, H, W]; at 1 it is the picture of `sample`."""
         ...
 

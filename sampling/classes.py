@@ -1,17 +1,19 @@
 """A network in words: its images and classes, and what its file holds."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
 
 from imaging.pixels import MODES
 from imaging.sizes import spell
 from imaging.transforms import NAMES
+from models import summary
 from models.families import NetworkFile
 from models.sampler import Shape, learned_classes
-from models.summary import parameter_count
 from system.text import printable
 
 LISTED_AT_MOST = 20  # classes in a sentence
@@ -82,7 +84,7 @@ def titled(number: int, names: Sequence[str]) -> str:
     return name if name == str(number) else f"{number} {name}"
 
 
-def describe(file: NetworkFile, networks: Mapping[str, nn.Module]) -> str:
+def describe(file: NetworkFile, networks: Mapping[str, torch.nn.Module]) -> str:
     """A few lines: format, images, classes, facts of the family, training, and each of its built `networks`."""
     family = file.family
     shape = family.shape(next(iter(networks.values())).config)
@@ -110,9 +112,9 @@ def _training(metadata: Mapping[str, Any]) -> str:
     return ", ".join(facts)
 
 
-def _part(file: NetworkFile, name: str, network: nn.Module) -> str:
+def _part(file: NetworkFile, name: str, network: torch.nn.Module) -> str:
     tensors = [t for key, t in file.tensors.items() if key.startswith(name + ".")]
     size = sum(t.numel() * t.element_size() for t in tensors)
     types = " and ".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors}))
     role = file.family.parts[name].role
-    return f"{role}: {parameter_count(network):,} parameters, {size / 2**20:.1f} MiB in {types}"
+    return f"{role}: {summary.parameter_count(network):,} parameters, {size / 2**20:.1f} MiB in {types}"

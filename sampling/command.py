@@ -1,5 +1,7 @@
 """Commands that make pictures: their common options, the network that these open, and the record of what was made."""
 
+from __future__ import annotations
+
 import functools
 import json
 import sys
@@ -13,7 +15,7 @@ import torch
 from click.core import ParameterSource
 
 from imaging.film import check_film
-from models.families import FAMILIES, NetworkFile, open_sampler, read_network
+from models.families import FAMILIES, NetworkFile, open_sampler, outline, read_network
 from models.sampler import Options, Request, Sampler, learned_classes
 from sampling.classes import class_names, find_class, images_of, listed, titled
 from system.files import check_folder, replacing
@@ -135,7 +137,7 @@ def sampling_options(
 
 def _open(params: dict[str, Any], model: type[Options] | None, names: Sequence[str] | None, seeded: bool) -> Opened:
     """Open the network that a script's parameters name, and take the parameters that say how out of them."""
-    found: NetworkFile | None = click.get_current_context().obj  # the command has read it already
+    found: NetworkFile | None = click.get_current_context().obj  # a file that --help had to read whole
     place = params.pop("network")
     file = found or read_network(find(place))
     kind = file.family.options
@@ -204,12 +206,16 @@ def learn(params: Mapping[str, Any], seeds: bool = True, judging: bool = False) 
         return More("", [], note=f"The options of {place} are not shown, because it is not on this machine.")
     if not params["help"] and params.get("outdir") is not None:
         check_folder(params["outdir"], f"--outdir {params['outdir']}")
-    file = read_network(find(place))
-    options = _family_flags(file.family.options, seeds)
+    file = None
+    if (known := outline(find(place))) is None:  # of another program, elsewhere, or not a network
+        file = read_network(find(place))
+        known = file.path, file.family
+    path, family = known
+    options = _family_flags(family.options, seeds)
     for flag in options if judging else []:
-        flag.shown = config.spell(getattr(file.family.judged, flag.name or "")) or None
-    others = {f.title: _family_flags(f.options, seeds) for f in FAMILIES.values() if f is not file.family}
-    return More(f"{file.path.name} ({file.family.title})", options, others, found=file)
+        flag.shown = config.spell(getattr(family.judged, flag.name or "")) or None
+    others = {f.title: _family_flags(f.options, seeds) for f in FAMILIES.values() if f is not family}
+    return More(f"{path.name} ({family.title})", options, others, found=file)
 
 
 def _family_flags(model: type[Options], seeds: bool) -> list[flags.Option]:

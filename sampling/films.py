@@ -1,22 +1,23 @@
 """Films of networks whose latents can be changed little by little: paths through key frames, and their pictures."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from imaging.grid import tile
-from models.paths import Path, slerp, spline, through
+from models import paths
 from models.sampler import Request, Stream, Walkable
 from sampling.command import Opened
 
-PATHS: dict[str, Callable[[Tensor, bool], Path]] = {  # through keys [K, ...], closed or not
-    "spline": spline,
-    "linear": lambda keys, loop: through(keys),
-    "spherical": lambda keys, loop: through(keys, slerp),
+PATHS: dict[str, Callable[[torch.Tensor, bool], paths.Path]] = {  # through keys [K, ...], closed or not
+    "spline": lambda keys, loop: paths.spline(keys, loop),
+    "linear": lambda keys, loop: paths.through(keys),
+    "spherical": lambda keys, loop: paths.through(keys, paths.slerp),
 }
 
 
@@ -29,7 +30,7 @@ def walkable(opened: Opened) -> Walkable:
     return opened.sampler
 
 
-def great_circles(sampler: Walkable, keys: Sequence[Request], loop: bool) -> Path:
+def great_circles(sampler: Walkable, keys: Sequence[Request], loop: bool) -> paths.Path:
     """The path through the latents of key frames, each computed by itself, on great circles."""
     return PATHS["spherical"](torch.cat([sampler.map(sampler.latents([key]), [key]) for key in keys]), loop)
 
@@ -40,7 +41,7 @@ def on_the_way(keys: Sequence[Request], stream: Stream, t: float) -> Request:
 
 
 def draw_frames(
-    opened: Opened, ws: Iterable[Tensor], requests: Iterable[Request], cells: int, columns: int
+    opened: Opened, ws: Iterable[torch.Tensor], requests: Iterable[Request], cells: int, columns: int
 ) -> Iterator[Image.Image]:
     """Frames of `cells` pictures side by side, of their latents and requests, frame after frame."""
     made = walkable(opened).pictures(ws, requests, opened.at_once)

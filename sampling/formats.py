@@ -1,5 +1,7 @@
 """From a network file to another format: all formats, their options, and the networks that each takes."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +13,11 @@ from models.family import Family
 from models.foreign import Format, Job, Notes
 from models.places import CARD, MODEL
 from models.sampler import Options
-from sampling.modelcard import check_publishable, publish
+from sampling import modelcard
 from system.files import check_folder, real_path
 from torch_utils import flags
 from torch_utils.config import flag
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 _GROUP = "Files of weights"
 _DTYPE = "type of the stored numbers; auto: as in the source. float16 halves the file"
 
@@ -37,7 +38,8 @@ def stored(job: Job) -> torch.dtype:
     """The type of the numbers to store, by --dtype or the source; ValueError if a number is too large for it."""
     tensors = {key: t for key, t in job.tensors.items() if key.split(".")[0] in job.networks}
     halves = all(t.dtype == torch.float16 for t in tensors.values())
-    dtype = _DTYPES.get(job.options.dtype, torch.float16 if halves else torch.float32)
+    named = {"float32": torch.float32, "float16": torch.float16}
+    dtype = named.get(job.options.dtype, torch.float16 if halves else torch.float32)
     for key, t in tensors.items():
         if not torch.equal(t.isfinite(), t.to(dtype).isfinite()):
             largest = f"{float(t.abs().max()):.6g}"
@@ -60,12 +62,14 @@ def _write_network(job: Job) -> Notes:
 def _write_hub(job: Job) -> Notes:
     if job.options.license and (card := job.dest / CARD).exists():
         raise ValueError(f"--license goes into a new card, and {card} exists: leave it out, or remove the card")
-    return {job.dest: ", ".join(publish(job, stored(job)))}
+    return {job.dest: ", ".join(modelcard.publish(job, stored(job)))}
 
 
 NEUTRAL = (
     Format(".safetensors", "a .safetensors", _write_network, WeightsOptions),
-    Format("", "a folder of the Hub", _write_hub, HubOptions, shows=True, kind="hub", check=check_publishable),
+    Format(
+        "", "a folder of the Hub", _write_hub, HubOptions, shows=True, kind="hub", check=modelcard.check_publishable
+    ),
 )
 
 

@@ -1,5 +1,7 @@
 """A network published: the folder that the Hugging Face Hub shows, with a model card and samples."""
 
+from __future__ import annotations
+
 import copy
 import json
 import re

@@ -1,4 +1,7 @@
-"""The first import of programs, also for Python 3.8: if Python is too old or a package is missing, say what to type."""
+"""The first import of programs, also for Python 3.8: if Python is too old or a package is missing, say what to type.
+
+From then on the project's modules run when they are first used (`system.late`).
+"""
 
 import os
 import shlex
@@ -16,6 +19,9 @@ def guard() -> None:
     """Exit with status 2 if Python is too old, and later if a package is missing; make Ctrl-C exit with 130 at once."""
     if sys.version_info < LEAST:
         _end("Python {}.{} or later is needed".format(*LEAST))
+    from system import late  # only now: it is not for older Pythons
+
+    late.install()
     sys.excepthook = _explain
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the parent process ignores it
         signal.signal(signal.SIGINT, _quit)

@@ -13,10 +13,11 @@ from models.dit.config import DiTConfig
 from models.dit.network import DiT
 from models.families import save_network
 from models.sampler import Request, SeedStream
+from models.stylegan2.choices import StyleOptions
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator, StyledGenerator
-from models.stylegan2.sampler import StyleOptions, StyleSampler
+from models.stylegan2.sampler import StyleSampler
 
 SIZES: dict[str, Any] = {"height": 16, "width": 16, "channel_base": 256, "channel_max": 16, "mapping_layers": 1}
 

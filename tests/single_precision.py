@@ -13,9 +13,10 @@ from metrics.suite import RealStatistics, Suite
 from models.paths import slerp, spline, through
 from models.perceptual.embeddings import pyramid_vectors
 from models.stylegan2.centers import Anchors
+from models.stylegan2.choices import StyleOptions
 from models.stylegan2.generator import Generator
 from models.stylegan2.projector import ProjectionSettings, Tuning, TuningSettings
-from models.stylegan2.sampler import StyleOptions, StyleSampler
+from models.stylegan2.sampler import StyleSampler
 from sampling.stylegan2.projection import Projected, Search
 from system import resources
 from tests.devices import Single, single_precision

@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 import convert
-from models import graphs
+from models import graphformats
 from models.families import read_network, save_network
 from models.sampler import Shape
-from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
+from models.stylegan2.foreign.lucidrains import LucidrainsGenerator
+from models.stylegan2.foreign.lucidrainsconfig import LucidrainsConfig
 from sampling.modelcard import plan_samples
 from tests.networks import tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
@@ -294,7 +295,7 @@ def test_a_cutoff_beyond_the_last_layer(network):
 
 
 def test_onnx_without_its_packages_is_refused_before_the_source_is_read(monkeypatch):
-    monkeypatch.setattr(graphs, "PACKAGES", ("onnx_runtime_x",))
+    monkeypatch.setattr(graphformats, "PACKAGES", ("onnx_runtime_x",))
     assert refusal("--source", "none.safetensors", "--dest", "b.onnx") == (
         "Error: ONNX needs packages that are not installed: pip install onnx_runtime_x"
     )

@@ -109,7 +109,7 @@ def test_a_full_disk_ends_the_run_and_spares_the_state(tmp_path, monkeypatch):
 
     def save_state(self, recipe):
         if states:
-            monkeypatch.setattr("torch_utils.checkpoint.save_file", no_space)
+            monkeypatch.setattr("safetensors.torch.save_file", no_space)
         states.append(self.clock.seen)
         honest(self, recipe)
 

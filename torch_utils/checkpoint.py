@@ -1,5 +1,7 @@
 """Checkpoints: safetensors files with metadata and a digest; states of modules and optimizers as tensors and JSON."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import json
@@ -11,12 +13,11 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from system.files import replacing
 from system.text import printable
 
-Tensors = dict[str, torch.Tensor]
+Tensors = dict[str, "torch.Tensor"]
 
 
 class DamagedError(ValueError):
@@ -48,6 +49,8 @@ def save(
     Tensors may share memory and have any device, dtype and layout. The existing file is moved to `previous`; None drops
     it. Raises OSError, for example on a full disk; existing files stay.
     """
+    from safetensors.torch import save_file  # only here: it imports PyTorch
+
     path = Path(path)
     whole = _contiguous(tensors)
     text = json.dumps(dict(metadata))
@@ -92,7 +95,7 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
 def header(path: Path) -> dict[str, Any]:
     """The metadata of a checkpoint, from its header alone, unchecked; {} if the file cannot be read."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:  # "pt" would import PyTorch
             return dict(json.loads((file.metadata() or {}).get("metadata", "{}")))
     except Exception:  # parsers raise any exception for damaged headers, which loading the file reports
         return {}

@@ -17,8 +17,7 @@ import click
 from tqdm import tqdm
 
 from system import start
-from torch_utils import launch, terminal
-from torch_utils.distributed import EndedError, LostError
+from torch_utils import distributed, launch, terminal
 from torch_utils.flags import SYNONYMS, spellings
 from torch_utils.flags import FloatList as FloatList
 from torch_utils.flags import Mixture as Mixture
@@ -206,9 +205,10 @@ def _report(error: Exception) -> int:
     first = launch.first_error(error if refusal is None else ValueError(refusal.format_message()))
     if first.process == launch.number():
         text = f"Error: {refusal.format_message() if refusal else error}\n"
-        if refusal is None and not isinstance(error, LostError):
+        if refusal is None and not isinstance(error, distributed.LostError):
             text = f"process {first.process} failed:\n{''.join(traceback.format_exception(error))}"
-        if not (isinstance(error, EndedError) and launch.started_here()):  # the launcher reports a killed process
+        killed = isinstance(error, distributed.EndedError) and launch.started_here()
+        if not killed:  # the launcher reports a killed process
             terminal.put(text, sys.__stderr__)  # without the rank
     return first.status
 

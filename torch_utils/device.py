@@ -1,5 +1,7 @@
 """The compute device, its number formats and its memory."""
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import math
@@ -71,7 +73,7 @@ def set_precision(precision: Precision, deterministic: bool = False, trial: bool
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = trial and not deterministic
     torch.backends.cudnn.deterministic = deterministic
-    torch.use_deterministic_algorithms(deterministic)
+    _use_deterministic(deterministic)
     if deterministic:
         reserve_workspace()
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # not needed here
@@ -97,7 +99,7 @@ def switches(precision: Precision, deterministic: bool = False, trial: bool = Tr
         kept += [(backend, "fp32_precision", value) for backend, value in new if backend.fp32_precision != value]
         for owner, name, value in kept:
             setattr(owner, name, value)
-        torch.use_deterministic_algorithms(enabled, warn_only=warns)
+        _use_deterministic(enabled, warns)
         if variable is None:
             os.environ.pop(_WORKSPACE, None)
 
@@ -117,6 +119,15 @@ def reserve_workspace() -> None:
             )
     os.environ.setdefault(_WORKSPACE, ":4096:8")
     _reserved = True
+
+
+def _use_deterministic(wanted: bool, warns: bool = False) -> None:
+    """Allow only deterministic algorithms, or all. PyTorch's function imports its compiler, which takes two seconds."""
+    if (wanted, warns) != (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    ):
+        torch.use_deterministic_algorithms(wanted, warn_only=warns)
 
 
 def _backends() -> tuple[Any, ...]:

@@ -14,8 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from torch_utils import launch
+from torch_utils.launch import PATIENCE
 
-PATIENCE = 30.0  # minutes that processes wait for one another
 BUCKET = 25 * 2**20  # bytes exchanged at once, as in PyTorch's DistributedDataParallel (Li et al. 2020, section 4.2)
 ALIGNMENT = 16  # numbers: gradients begin at multiples, so that kernels can load whole vectors
 

@@ -3,6 +3,8 @@
 Texts are kept in the store of the launcher or torchrun, which exists before the process group and survives restarts.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
@@ -17,12 +19,12 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 
 from system.resources import FOLDER, cores
 from torch_utils.device import resolve_device
 from torch_utils.terminal import put
 
+PATIENCE = 30.0  # minutes that processes wait for one another
 GRACE = 60.0  # seconds to save after a signal, before a process is killed
 POLLING, SETTLING, LOOK_EVERY = 0.05, 0.2, 0.5  # seconds between looks
 ANSWER = timedelta(seconds=10)  # for one request to the store
@@ -58,7 +60,9 @@ def start(processes: int, program: Sequence[str]) -> int:
     If one process fails, the others are stopped. Signals are passed on. Processes print their own errors, the launcher
     reports killed ones. The status is 0, that of the first error, or 128 + the signal that stopped the run.
     """
-    store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # the system chooses a port
+    store = torch.distributed.TCPStore(
+        "localhost", 0, is_master=True, wait_for_workers=False
+    )  # the system chooses a port
     shared = {
         _MARK: str(os.getpid()),
         "MASTER_ADDR": "localhost",
@@ -186,7 +190,7 @@ def first_error(error: Exception) -> FirstError:
     return FirstError(int(process), int(status), text)
 
 
-def meet(patience: timedelta) -> dist.Store:
+def meet(patience: timedelta) -> torch.distributed.Store:
     """Wait for all processes; return a part of the store that only they use. Raises TimeoutError if some did not come.
 
     After a restart, torchrun's store still holds the addresses of dead processes, and connecting to one would hang; its
@@ -203,7 +207,7 @@ def meet(patience: timedelta) -> dist.Store:
         if me in listed.split(","):
             store.set(f"{me} signed {listed}", "")
             if store.check([f"{other} signed {listed}" for other in listed.split(",")]):
-                return dist.PrefixStore(listed, store)
+                return torch.distributed.PrefixStore(listed, store)
         time.sleep(0.02)
     missing = world - sum(store.check([place]) for place in places)
     raise TimeoutError(
@@ -213,7 +217,7 @@ def meet(patience: timedelta) -> dist.Store:
 
 
 @cache
-def _store() -> dist.Store:
+def _store() -> torch.distributed.Store:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(address, port, is_master=False, timeout=ANSWER, wait_for_workers=False)
-    return dist.PrefixStore(FOLDER, store)  # PyTorch does not use this prefix
+    store = torch.distributed.TCPStore(address, port, is_master=False, timeout=ANSWER, wait_for_workers=False)
+    return torch.distributed.PrefixStore(FOLDER, store)  # PyTorch does not use this prefix

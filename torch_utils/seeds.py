@@ -1,5 +1,7 @@
 """Random numbers without state: a key such as seed, iteration, phase and rank decides the numbers of a draw."""
 
+from __future__ import annotations
+
 import hashlib
 import operator
 from typing import SupportsIndex

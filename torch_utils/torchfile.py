@@ -3,6 +3,8 @@
 Memory for a tensor is allocated only if the file has as many numbers as the tensor claims.
 """
 
+from __future__ import annotations
+
 import io
 import mmap
 import zipfile
@@ -14,7 +16,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from system.pickles import LEGACY_TORCH, Makers, Name, key, read_pickle
 from system.text import shown
@@ -31,10 +32,9 @@ _FEW = 100  # instructions of the pickles before the contents
 _CLAIMS = "it is damaged (its tensors claim more numbers than the file has)"
 _DAMAGED = "it is damaged, or not a file of torch.save: download it again"
 
-_DTYPES = {"Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16, "Double": torch.float64}
-_DTYPES |= {"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8}
-_DTYPES |= {"Byte": torch.uint8, "Bool": torch.bool}
-STORAGES = {f"{name}Storage": dtype for name, dtype in _DTYPES.items()}
+_DTYPES = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Double": "float64"}
+_DTYPES |= {"Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool"}
+STORAGES = {f"{name}Storage": dtype for name, dtype in _DTYPES.items()}  # by their names in PyTorch
 
 
 class Budget:
@@ -54,13 +54,13 @@ class Budget:
 class Storage:
     """The numbers of one or more tensors."""
 
-    tensor: Tensor  # [count]
+    tensor: torch.Tensor  # [count]
 
 
 class Storages(dict[str, Storage]):
     """The storages of a file of `size` bytes, each made once; `made` is called with the name and tensor of each."""
 
-    def __init__(self, size: int, made: Callable[[str, Tensor], None] = lambda name, tensor: None) -> None:
+    def __init__(self, size: int, made: Callable[[str, torch.Tensor], None] = lambda name, tensor: None) -> None:
         self._budget, self._made = Budget(size, _CLAIMS), made
 
     def named(self, identifier: Any) -> Storage:
@@ -70,7 +70,7 @@ class Storages(dict[str, Storage]):
         fits = isinstance(kind, Name) and kind.name in STORAGES and isinstance(name, str) and view in ([], [None])
         if not fits or type(count) is not int or count < 0:
             raise ValueError("it is damaged (a tensor does not name its numbers)")
-        dtype = STORAGES[kind.name]
+        dtype = getattr(torch, STORAGES[kind.name])
         if name not in self:
             if count * dtype.itemsize > self._budget.left:
                 raise _missing(count)
@@ -149,7 +149,7 @@ def storage_makers() -> dict[tuple[str, str], Callable[..., Any]]:
     return {("torch", name): never for name in STORAGES}
 
 
-def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
+def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> torch.Tensor:
     """Return a view of a storage, which may use numbers more than once."""
     if not (isinstance(numbers, Storage) and are_counts(size) and are_counts(stride) and are_counts((offset,))):
         raise ValueError("it is damaged (a tensor has no numbers)")
@@ -181,7 +181,7 @@ def never(*arguments: Any) -> Any:
     raise ValueError("it is damaged (it calls a name that is only an argument)")
 
 
-def plain_tensors(found: Any, what: str, most: int) -> dict[str, Tensor]:
+def plain_tensors(found: Any, what: str, most: int) -> dict[str, torch.Tensor]:
     """Return the tensors of a state dict that `read` found under the name `what` in a file of `most` bytes.
 
     Raises ValueError if it is not a dict of dense CPU tensors, or uses the bytes of the file more than twice.
@@ -189,7 +189,7 @@ def plain_tensors(found: Any, what: str, most: int) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not all(isinstance(name, str) and name.isprintable() for name in found):
         raise ValueError(f"its {what} is not a table of tensors")
     for name, value in found.items():
-        plain = isinstance(value, Tensor) and value.device.type == "cpu" and value.layout == torch.strided
+        plain = isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.layout == torch.strided
         plain = plain and not value.is_quantized and not value.is_complex()
         if not plain or value.nbytes > value.untyped_storage().nbytes():  # an expanded tensor
             raise ValueError(f"{shown(name)} in its {what} is not a plain tensor")
@@ -216,7 +216,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> Any:
     if "byteorder" in known and (known["byteorder"].file_size != 6 or archive.read(known["byteorder"]) != b"little"):
         raise ValueError(_DAMAGED)
 
-    def fill(name: str, tensor: Tensor) -> None:
+    def fill(name: str, tensor: torch.Tensor) -> None:
         record = known.get(f"data/{name}")
         if record is None or record.file_size != tensor.nbytes:
             raise _missing(len(tensor))
@@ -241,7 +241,7 @@ def _folder(names: list[str]) -> str:
     return found[0].removesuffix("data.pkl")
 
 
-def _fill(tensor: Tensor, numbers: bytes) -> None:
+def _fill(tensor: torch.Tensor, numbers: bytes) -> None:
     if len(numbers) != tensor.nbytes:
         raise _missing(len(tensor))
     own = tensor.view(torch.uint8).numpy()

@@ -1,5 +1,7 @@
 """What decides any training run: one frozen tree of settings. Flags, their help and limits come from these fields."""
 
+from __future__ import annotations
+
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -9,7 +11,7 @@ from imaging.imageset import Latent
 from models.family import Shape
 from torch_utils.config import flag
 from torch_utils.device import Precision
-from torch_utils.distributed import PATIENCE
+from torch_utils.launch import PATIENCE
 
 GRAPH_DEVICES = ("auto", "cuda")  # for --cuda-graphs
 MODEL = ("--model", "Training", "what is trained")

@@ -1,18 +1,19 @@
 """What can be trained: everything that the engine has to know of a model, in one row."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from imaging.imageset import Decoder, ImageSet, Latent
 from models.family import Family, Shape
 from models.networkfile import NetworkFile
 from torch_utils import config as configs
+from training import recipe as learning
 from training.config import RunConfig
-from training.recipe import Recipe
 from training.signs import Signs
 
 
@@ -32,7 +33,7 @@ class Asked(NamedTuple):
 class Facts(NamedTuple):
     """What a recipe has to know of the images."""
 
-    label_counts: Tensor  # images of each class, [classes]; empty without classes
+    label_counts: torch.Tensor  # images of each class, [classes]; empty without classes
     sets: Mapping[str, ImageSet] = {}  # as in `config.sets`; empty in dry runs, which keep no results
     resumed: bool = False  # whether a state replaces all weights after the recipe is built
 
@@ -66,7 +67,7 @@ class Course:
     config: type[RunConfig]
     models: Mapping[str, Mapping[str, Any]]  # names for --model -> their settings
     settle: Callable[[Asked], tuple[Any, tuple[str, ...]]]  # a configuration, and notes; raises ValueError
-    recipe: Callable[[Any, Facts, torch.device], Recipe]  # of a configuration
+    recipe: Callable[[Any, Facts, torch.device], learning.Recipe]  # of a configuration
     smallest: Callable[[Any], Any]  # a configuration with networks of next to nothing
     smaller: str  # what to try if memory is short
     signs: Signs = field(default_factory=Signs)

@@ -1,5 +1,7 @@
 """The table of everything that can be trained. No other module of the engine names a model."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,11 +10,11 @@ import torch
 from models.families import FAMILIES
 from torch_utils import checkpoint, distributed, runs
 from torch_utils.config import settings
+from training import recipe as learning
 from training.adain import course as adain
 from training.config import RunConfig
 from training.course import Course, Facts
 from training.diffusion import course as diffusion
-from training.recipe import Recipe
 from training.signs import Signs
 from training.stylegan2 import course as stylegan2
 
@@ -89,7 +91,7 @@ def refuse_foreign(course: Course, model: str, sets: Sequence[str]) -> None:
             raise ValueError(f"--set {name} does not apply to {model}, only to {' and '.join(owners)}: leave it out")
 
 
-def outline(config: RunConfig) -> Recipe:
+def outline(config: RunConfig) -> learning.Recipe:
     """The recipe of a configuration on the meta device, without memory. Raises ValueError for impossible sizes."""
     try:
         with distributed.alone(), torch.device("meta"):

@@ -23,7 +23,7 @@ from torch_utils import config as configs
 from torch_utils import distributed, launch, runs
 from torch_utils.cli import counted
 from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
-from torch_utils.distributed import PATIENCE
+from torch_utils.launch import PATIENCE
 from training import batch_gpu
 from training.config import RunConfig, check_rounds, largest_divisor, share_of
 from training.course import Asked, Course

@@ -16,54 +16,18 @@ from imaging.archive import open_archive
 from imaging.dataset import choose
 from imaging.picture import decode
 from models.adain.config import StyleConfig
+from models.adain.encoderfiles import NAOTO, TORCHVISION, NormalizeOptions, is_of_torchvision
 from models.adain.network import Encoder
-from models.foreign import Converted, Foreign
+from models.foreign import Converted
 from models.networkfile import NetworkFile
-from models.places import Published
-from models.sampler import Options
 from torch_utils import torchfile
 from torch_utils.cli import progress
-from torch_utils.config import flag
 
-_RELEASE = "https://github.com/naoto0804/pytorch-AdaIN/releases/download/v0.0.0"
-PUBLISHED = {
-    "vgg19": Published("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d"),  # as its name says
-    "vgg-normalised": Published(
-        f"{_RELEASE}/vgg_normalised.pth", "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a"
-    ),
-    "adain-decoder": Published(
-        f"{_RELEASE}/decoder.pth", "379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472"
-    ),
-}
-NAMES = ("vgg19", "vgg-normalised")  # of encoders
-BUNDLED = Path(__file__).parents[2] / "assets" / "style.safetensors"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's inputs
 LEVELS = 4  # sizes of the features: up to relu4_1
 MOST, SIDE = 1000, 256  # pictures that normalize an encoder, and the longer side they are reduced to
-TORCHVISION, NAOTO = "torchvision's VGG", "naoto0804's vgg_normalised.pth"
 RARE = 1e-3
 UNSCALED = "unscaled"  # key of `source` in the metadata of a file: the means of its features were never made 1
-_ON = "of an encoder's file: pictures, a ZIP or folder, on which the mean of each feature becomes 1"
-
-
-class NormalizeOptions(Options):
-    """What the weights of an encoder become."""
-
-    normalize_on: str = flag("", "--normalize-on", "Networks", _ON)
-
-
-def find(place: str) -> str | Path:
-    """The place of a network that --encoder names: `bundled` is that of this project, others are returned unchanged.
-
-    Raises FileNotFoundError for a missing file, and for an unknown name.
-    """
-    if place == "bundled" and not BUNDLED.is_file():
-        raise FileNotFoundError("--encoder bundled: there is no assets/style.safetensors here: name another encoder")
-    known = "://" in place or place in PUBLISHED or place == "bundled"
-    if not known and not Path(place).exists():
-        names = ", ".join(NAMES)
-        raise FileNotFoundError(f"--encoder {place}: there is no such file: give a file, bundled, or a name: {names}")
-    return BUNDLED if place == "bundled" else place
 
 
 def encoder_of(file: NetworkFile, option: str) -> Encoder:
@@ -166,8 +130,9 @@ def _meta(config: StyleConfig) -> Encoder:
         return Encoder(config)
 
 
-def _convert(contents: dict[str, Any], path: Path, options: NormalizeOptions) -> Converted:
-    raw = _of_torchvision(contents)
+def convert(contents: dict[str, Any], path: Path, options: NormalizeOptions) -> Converted:
+    """An encoder of a file under our names. Raises ValueError for layers of another network than VGG."""
+    raw = is_of_torchvision(contents)
     try:
         config, tensors = _read(torchfile.plain_tensors(contents, "encoder", path.stat().st_size), raw)
     except (IndexError, KeyError, ValidationError) as error:
@@ -184,21 +149,3 @@ def _convert(contents: dict[str, Any], path: Path, options: NormalizeOptions) ->
         source |= {"format": f"{TORCHVISION}, features of any size", UNSCALED: True}
     named = {f"encoder.{name}": tensor for name, tensor in tensors.items()}
     return Converted("adain", {"style": config.model_dump(mode="json"), "source": source}, named)
-
-
-def _of_torchvision(contents: Any) -> bool:
-    return isinstance(contents, dict) and isinstance(contents.get("features.0.weight"), Tensor)
-
-
-def _of_naoto(contents: Any) -> bool:
-    first = contents.get("0.weight") if isinstance(contents, dict) else None
-    return isinstance(first, Tensor) and tuple(first.shape) == (3, 3, 1, 1)
-
-
-READERS = tuple(
-    Foreign(title, torchfile.begins_so, torchfile.read, claims, _convert, NormalizeOptions)
-    for title, claims in (
-        (TORCHVISION, _of_torchvision),
-        (NAOTO, _of_naoto),
-    )
-)

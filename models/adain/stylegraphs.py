@@ -5,7 +5,6 @@ decoder     features -> pictures, factor times as large
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from models.adain.network import AdaIN, Decoder, Encoder
 from models.foreign import Job, Notes
-from models.graphs import ExportGraph, Inputs, graph_formats, save
+from models.graphs import ExportGraph, Inputs, save
 from torch_utils import config as configs
 
 _SIDES = {1: (45, 61), 2: (64, 80), 3: (32, 43)}  # of the pictures that try a graph, by batch
@@ -62,13 +61,10 @@ def graphs_of(network: AdaIN | Encoder, about: Mapping[str, Any]) -> dict[str, E
     return found
 
 
-def _write(job: Job) -> Notes:
+def write(job: Job) -> Notes:
     """The encoder as NAME-encoder, and the decoder as NAME-decoder."""
     (network,) = job.networks.values()
     assert isinstance(network, AdaIN | Encoder)
     about = {"source": job.source, "style": configs.to_dict(network.config), "factor": network.config.factor}
     files = {job.dest.with_stem(f"{job.dest.stem}-{name}"): graph for name, graph in graphs_of(network, about).items()}
     return {path: save(path, graph) for path, graph in files.items()}
-
-
-GRAPHS = tuple(replace(form, one=False) for form in graph_formats(_write))

@@ -3,6 +3,8 @@
 guided-diffusion's `.pt` is a bare dict of a U-Net or a classifier, whose names are those of ours.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Mapping
@@ -11,11 +13,10 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from models.adm.blocks import AttentionBlock
+from models.adm import blocks
+from models.adm import network as nets
 from models.adm.config import ClassifierConfig, TrunkConfig, UNetConfig, published_classifier, published_unet
-from models.adm.network import NoisyClassifier, UNet
 from models.diffusion.folders import check_kept, write_folder
 from models.diffusion.process import Schedule
 from models.foreign import Converted, Foreign, Job, Notes, Shapes, renamed, shape_of, shapes_of
@@ -89,7 +90,7 @@ def config_of(shapes: Shapes, options: GuidedOptions) -> TrunkConfig:
         config = _config(shapes, {**same, **found, **told})
     except ValueError as error:
         raise ValueError(f"its network cannot be built here: {error}") from error
-    attention = [module for module in _built(config).modules() if isinstance(module, AttentionBlock)]
+    attention = [module for module in _built(config).modules() if isinstance(module, blocks.AttentionBlock)]
     if not same and "new_attention_order" not in told and any(block.heads > 1 for block in attention):
         raise ValueError(
             "it has no published size, and its tensors do not say the order of its attention's channels: give --set "
@@ -108,9 +109,9 @@ RELEASED = Foreign(
 )
 
 
-def _built(config: TrunkConfig) -> UNet | NoisyClassifier:
+def _built(config: TrunkConfig) -> nets.UNet | nets.NoisyClassifier:
     with torch.device("meta"):
-        return UNet(config) if isinstance(config, UNetConfig) else NoisyClassifier(config)  # type: ignore[arg-type]
+        return nets.UNet(config) if isinstance(config, UNetConfig) else nets.NoisyClassifier(config)  # type: ignore[arg-type]
 
 
 def _fitting(shapes: Shapes, options: GuidedOptions) -> dict[str, Any]:
@@ -223,11 +224,11 @@ _OUTSIDE = {
 def write_diffusers(job: Job) -> Notes:
     """Write a folder that `diffusers.UNet2DModel.from_pretrained` opens."""
     (network,) = job.networks.values()
-    assert isinstance(network, UNet)
+    assert isinstance(network, nets.UNet)
     return {write_folder(job.dest, *to_diffusers(network)): "UNet2DModel"}
 
 
-def to_diffusers(network: UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def to_diffusers(network: nets.UNet) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The configuration and the tensors of a network in diffusers. Raises ValueError if its graph is another."""
     c, model = network.config, "UNet2DModel"
     check_kept(model, c, {"conv_skip": False, "mult": (1, *c.mult[1:])})
@@ -237,7 +238,7 @@ def to_diffusers(network: UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     widths = {width // c.heads_for(width, heads) for width in attended for heads in (0, c.heads_upsample)}
     if len(widths) > 1:
         raise ValueError(f"{model} of diffusers has heads of one width, but this network has {sorted(widths)} channels")
-    places, tensors = _places(network), dict[str, Tensor]()
+    places, tensors = _places(network), dict[str, torch.Tensor]()
     for name, tensor in network.state_dict().items():
         place = next(place for place in places if name.startswith(f"{place}."))
         inner, _, leaf = name.removeprefix(f"{place}.").rpartition(".")
@@ -274,7 +275,7 @@ def to_diffusers(network: UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, tensors
 
 
-def _places(network: UNet) -> dict[str, str]:
+def _places(network: nets.UNet) -> dict[str, str]:
     """The layers of a network, and where diffusers has them."""
     found, at_each = dict(_OUTSIDE), network.config.res_blocks + 1
     halves = {"input_blocks": ("down_blocks", "downsamplers"), "output_blocks": ("up_blocks", "upsamplers")}
@@ -283,8 +284,8 @@ def _places(network: UNet) -> dict[str, str]:
         for i, stage in enumerate(list(network.get_submodule(ours).children())[first:]):
             level, j = divmod(i, at_each)
             for k, layer in enumerate(stage.children()):
-                resamples = j == at_each - 1 if first else k and not isinstance(layer, AttentionBlock)
-                kind = "attentions" if isinstance(layer, AttentionBlock) else "resnets"
+                resamples = j == at_each - 1 if first else k and not isinstance(layer, blocks.AttentionBlock)
+                kind = "attentions" if isinstance(layer, blocks.AttentionBlock) else "resnets"
                 place = f"{resamplers}.0" if resamples else f"{kind}.{j}"
                 found[f"{ours}.{i + first}.{k}"] = f"{theirs}.{level}.{place}"
     return found

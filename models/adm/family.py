@@ -1,8 +1,8 @@
 """The rows of the U-Net and of the classifier of noisy pictures in the table of families."""
 
+from models.adm import network
 from models.adm.admfiles import RELEASED, write_diffusers
 from models.adm.config import ClassifierConfig, TrunkConfig, UNetConfig
-from models.adm.network import NoisyClassifier, UNet
 from models.diffusion import parts
 from models.diffusion.folders import folder_format
 from models.family import Family
@@ -16,7 +16,7 @@ def _facts(config: TrunkConfig) -> dict[str, str]:
 FAMILY = Family(
     name="adm",
     title="ADM",
-    parts=parts.parts(UNetConfig, UNet, "denoiser", "denoiser"),
+    parts=parts.parts(UNetConfig, lambda config: network.UNet(config), "denoiser", "denoiser"),
     facts=_facts,
     foreign=(RELEASED,),
     formats=(*parts.GRAPHS, folder_format(write_diffusers)),
@@ -27,7 +27,7 @@ FAMILY = Family(
 CLASSIFIER = Family(
     name="noise-classifier",
     title="noise classifier",
-    parts=parts.parts(ClassifierConfig, NoisyClassifier, "classifier", "classifier"),
+    parts=parts.parts(ClassifierConfig, lambda config: network.NoisyClassifier(config), "classifier", "classifier"),
     shown=(),
     tags=("diffusion", "image-classification", "safetensors"),
     task="image-classification",

@@ -6,11 +6,11 @@ from typing import Literal, Self
 from pydantic import field_validator, model_validator
 
 from models.diffusion.process import STEPS
-from models.diffusion.solvers import RANDOM
 from models.sampler import Options
 from torch_utils.config import flag
 
 Solvers = Literal["ddpm", "ddim", "euler", "heun", "dpm2m"]
+RANDOM = ("ddpm",)  # solvers that draw noise on the way; ddim does with eta
 
 _STEPS = "number of steps from noise to picture: more steps take longer and follow the network more exactly"
 _SOLVER = "how steps are computed: dpm2m needs the fewest, heun calls the network twice a step, ddpm adds new noise"

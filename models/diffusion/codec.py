@@ -16,7 +16,7 @@ from imaging.pixels import to_images
 from imaging.sizes import spell
 from models.diffusion.config import NoisyConfig
 from system.untrusted import json_object
-from torch_utils.download import sha256
+from torch_utils import download
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 FOLDER = "give the folder of an AutoencoderKL, as save_pretrained of diffusers writes it"
@@ -110,7 +110,7 @@ def open_codec(path: str, device: torch.device) -> Codec:
         )
         if wrong := [key for kind in ("missing_keys", "mismatched_keys") for key in about[kind]]:
             raise ValueError(f"its weights lack {wrong[0]}")
-        codec = Codec(network.to(device).eval().requires_grad_(False), path, sha256(folder / WEIGHTS))
+        codec = Codec(network.to(device).eval().requires_grad_(False), path, download.sha256(folder / WEIGHTS))
         if not 0 < codec.scale < math.inf or not math.isfinite(codec.shift):
             raise ValueError("its scaling_factor is not a number above 0")
         if config.get("in_channels") != codec.pictures or codec.pictures not in (1, 3, 4):

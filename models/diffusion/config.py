@@ -1,5 +1,7 @@
 """What a denoiser's file says of the noise that it was taught to remove."""
 
+from __future__ import annotations
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 

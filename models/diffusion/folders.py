@@ -1,12 +1,13 @@
 """Folders of diffusers: a configuration and weights, written without diffusers."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-from torch import Tensor
+import torch
 
 from models.foreign import Format, Job, Notes
 from system.files import replacing
@@ -21,8 +22,10 @@ def check_kept(model: str, config: Any, kept: Mapping[str, Any]) -> None:
             raise ValueError(f"{model} of diffusers does not hold this network: its {name} is {own}, expected {value}")
 
 
-def write_folder(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
+def write_folder(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Path:
     """Write a folder for `from_pretrained`, each file atomically, and return it."""
+    from safetensors.torch import save_file  # only here: it imports PyTorch
+
     with replacing(folder / WEIGHTS) as temporary:
         save_file({name: t.float().contiguous() for name, t in tensors.items()}, temporary, {"format": "pt"})
     with replacing(folder / CONFIG) as temporary:

@@ -1,17 +1,19 @@
 """What the rows of all denoising networks share."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from pydantic import BaseModel
-from torch import Tensor, nn
 
+from models import graphs
+from models.diffusion import sampler
 from models.diffusion.choices import DenoisingOptions
-from models.diffusion.sampler import open_denoising
 from models.family import Part
 from models.foreign import Job, Notes
-from models.graphs import ExportGraph, Inputs, graph_formats, save
+from models.graphformats import graph_formats
 from torch_utils import config as configs
 
 AVERAGES = ("ema", "ema_2", "ema_3")  # a run may keep several
@@ -19,26 +21,26 @@ SHOWN = (*AVERAGES, "net")
 PICTURES: dict[str, Any] = {
     "options": DenoisingOptions,
     "judged": DenoisingOptions(),
-    "open_sampler": open_denoising,
+    "open_sampler": lambda networks, options, metadata: sampler.open_denoising(networks, options, metadata),
     "shown": SHOWN,
     "caption": "50 steps, no guidance",
     "command": "--seeds 0-15 --steps 50",
 }
 
 
-def example(config: Any) -> tuple[Tensor, ...]:
+def example(config: Any) -> tuple[torch.Tensor, ...]:
     """Arguments of a network: x, t, c."""
     x = torch.zeros(1, config.channels, config.height, config.width, device="meta")
     t, c = torch.zeros(1, device="meta"), torch.zeros(1, dtype=torch.int64, device="meta")
     return (x, t, c) if config.classes else (x, t)
 
 
-def parts(config: type[BaseModel], build: type[nn.Module], name: str, what: str) -> Mapping[str, Part]:
+def parts(config: type[BaseModel], build: Callable[[Any], torch.nn.Module], name: str, what: str) -> Mapping[str, Part]:
     """The averages of a network, and the network as trained.
 
     Args:
         config: of the network.
-        build: the network.
+        build: makes the network of a configuration.
         name: of its configuration in files.
         what: in sentences: "denoiser".
     """
@@ -66,17 +68,17 @@ def use(config: Any) -> str:
 prediction = network(x, t, c)  # of the noisy picture x at level t"""
 
 
-def graph_of(network: Any, family: str, about: Mapping[str, Any]) -> ExportGraph:
+def graph_of(network: Any, family: str, about: Mapping[str, Any]) -> graphs.ExportGraph:
     """The graph of a denoiser: x [N, C, H, W], t [N] and, with classes, c int64 [N] -> prediction."""
     config = network.config
 
-    def inputs(batch: int) -> Inputs:
+    def inputs(batch: int) -> graphs.Inputs:
         source = torch.Generator().manual_seed(batch)
         x = torch.randn(batch, config.channels, config.height, config.width, generator=source)
         found = {"x": x, "t": torch.linspace(999, 0, batch)}
         return found | ({"c": torch.arange(batch) % config.classes} if config.classes else {})
 
-    return ExportGraph(network, "prediction", inputs, about, family)
+    return graphs.ExportGraph(network, "prediction", inputs, about, family)
 
 
 def _write_graph(job: Job) -> Notes:
@@ -87,7 +89,7 @@ def _write_graph(job: Job) -> Notes:
         "class_names": job.class_names,
         "kimg": job.metadata.get("kimg"),
     }
-    return {job.dest: save(job.dest, graph_of(network, job.metadata["family"], about))}
+    return {job.dest: graphs.save(job.dest, graph_of(network, job.metadata["family"], about))}
 
 
 GRAPHS = graph_formats(_write_graph)

@@ -1,9 +1,10 @@
 """What a network says of a noisy picture: the picture, the noise, and its uncertainty, by any objective."""
 
+from __future__ import annotations
+
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
 
 from models.diffusion.process import Process, at
 
@@ -14,13 +15,15 @@ Variance = Literal["learned", "small", "large"]
 class Prediction(NamedTuple):
     """Of noisy pictures x = alpha x_0 + sigma eps, all [N, C, H, W]."""
 
-    x0: Tensor  # the picture
-    eps: Tensor  # the noise
-    variance: Tensor | None = None  # learned: interpolates the step's log variance, -1 smallest, 1 largest
-    gradient: Tensor | None = None  # of the log probability of what is wished for, by x: a classifier's guidance
+    x0: torch.Tensor  # the picture
+    eps: torch.Tensor  # the noise
+    variance: torch.Tensor | None = None  # learned: interpolates the step's log variance, -1 smallest, 1 largest
+    gradient: torch.Tensor | None = None  # of the log probability of what is wished for, by x: a classifier's guidance
 
 
-def interpret(output: Tensor, x: Tensor, k: Tensor | int, process: Process, objective: Objective) -> Prediction:
+def interpret(
+    output: torch.Tensor, x: torch.Tensor, k: torch.Tensor | int, process: Process, objective: Objective
+) -> Prediction:
     """The prediction in a network's output.
 
     "eps": the noise (Ho et al. 2020); "x0": the picture; "v" and "flow": the derivative of x by the path's time,
@@ -45,7 +48,9 @@ def interpret(output: Tensor, x: Tensor, k: Tensor | int, process: Process, obje
     return Prediction((d_sigma * x - sigma * told) / turn, (alpha * told - d_alpha * x) / turn, variance)
 
 
-def target(x0: Tensor, eps: Tensor, k: Tensor | int, process: Process, objective: Objective) -> Tensor:
+def target(
+    x0: torch.Tensor, eps: torch.Tensor, k: torch.Tensor | int, process: Process, objective: Objective
+) -> torch.Tensor:
     """What a perfect network would put out for x = alpha x_0 + sigma eps."""
     if objective == "eps":
         return eps
@@ -54,13 +59,13 @@ def target(x0: Tensor, eps: Tensor, k: Tensor | int, process: Process, objective
     return at(process.d_alpha, k, x0) * x0 + at(process.d_sigma, k, x0) * eps
 
 
-def clipped(prediction: Prediction, x: Tensor, k: Tensor | int, process: Process) -> Prediction:
+def clipped(prediction: Prediction, x: torch.Tensor, k: torch.Tensor | int, process: Process) -> Prediction:
     """The prediction with its picture limited to [-1, 1], and the noise that fits the limited picture."""
     x0 = prediction.x0.clamp(-1, 1)
     return prediction._replace(x0=x0, eps=(x - at(process.alpha, k, x) * x0) / at(process.sigma, k, x))
 
 
-def shifted(prediction: Prediction, x: Tensor, k: Tensor | int, process: Process) -> Prediction:
+def shifted(prediction: Prediction, x: torch.Tensor, k: torch.Tensor | int, process: Process) -> Prediction:
     """The prediction with its gradient put into the noise (Dhariwal and Nichol 2021, algorithm 2).
 
     eps - sigma * gradient; the picture follows from it. Pure noise, alpha 0, says nothing of the picture: there the
@@ -75,8 +80,8 @@ def shifted(prediction: Prediction, x: Tensor, k: Tensor | int, process: Process
 
 
 def log_variance(
-    prediction: Prediction, x: Tensor, k: Tensor | int, process: Process, unlearned: Variance = "small"
-) -> Tensor:
+    prediction: Prediction, x: torch.Tensor, k: torch.Tensor | int, process: Process, unlearned: Variance = "small"
+) -> torch.Tensor:
     """The logarithm of the variance of x_{k-1} given x_k, broadcastable to x.
 
     Learned variances interpolate between those of the posterior and of the step (Nichol and Dhariwal 2021, equation

@@ -3,6 +3,8 @@
 Index k counts levels from the least noise (0) to the most. Level -1 is the clean picture: alpha 1, sigma 0.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +13,6 @@ from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
 
 Schedule = Literal["linear", "cosine"]
 
@@ -19,7 +20,7 @@ STEPS = 1000  # of the published processes
 LARGEST_BETA = 0.999
 
 
-def betas(schedule: Schedule, steps: int = STEPS) -> Tensor:
+def betas(schedule: Schedule, steps: int = STEPS) -> torch.Tensor:
     """The variances of the steps of a process, float64 [steps].
 
     "linear": Ho et al. 2020, section 4, scaled to the number of steps. "cosine": Nichol and Dhariwal 2021, equation 17.
@@ -75,9 +76,9 @@ def _spread(start: int, size: int, count: int) -> list[int]:
 class Posterior(NamedTuple):
     """q(x_{k-1} | x_k, x_0) is normal with this mean, per sample broadcastable to pictures."""
 
-    mean: Tensor
-    variance: Tensor
-    log_variance: Tensor  # at level 0, where the variance is 0, that of level 1
+    mean: torch.Tensor
+    variance: torch.Tensor
+    log_variance: torch.Tensor  # at level 0, where the variance is 0, that of level 1
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,14 @@ class Process:
         d_alpha, d_sigma: their derivatives by the path's time, float64 [K], for predictions of a velocity.
     """
 
-    alpha: Tensor
-    sigma: Tensor
-    t: Tensor
-    d_alpha: Tensor
-    d_sigma: Tensor
+    alpha: torch.Tensor
+    sigma: torch.Tensor
+    t: torch.Tensor
+    d_alpha: torch.Tensor
+    d_sigma: torch.Tensor
 
     @classmethod
-    def of_betas(cls, betas: Tensor, t: Tensor | None = None) -> "Process":
+    def of_betas(cls, betas: torch.Tensor, t: torch.Tensor | None = None) -> Process:
         """The process whose step k adds noise of variance betas[k]; alpha^2 + sigma^2 = 1."""
         alphas_cumprod = (1 - betas).cumprod(0)
         alpha, sigma = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
@@ -105,12 +106,12 @@ class Process:
         return cls(alpha, sigma, torch.arange(len(betas), device="cpu") if t is None else t, -sigma, alpha)
 
     @classmethod
-    def gaussian(cls, schedule: Schedule = "linear", steps: int = STEPS) -> "Process":
+    def gaussian(cls, schedule: Schedule = "linear", steps: int = STEPS) -> Process:
         """A published process of discrete steps."""
         return cls.of_betas(betas(schedule, steps))
 
     @classmethod
-    def straight(cls, levels: Tensor) -> "Process":
+    def straight(cls, levels: torch.Tensor) -> Process:
         """The straight path x = (1 - u) x_0 + u eps of flow matching, at noise levels u in (0, 1], ascending, [K].
 
         The network is told 1000 u (Lipman et al. 2023, equation 22, with sigma_min 0).
@@ -118,7 +119,7 @@ class Process:
         u = levels.double()
         return cls(1 - u, u, u * STEPS, -torch.ones_like(u), torch.ones_like(u))
 
-    def to(self, device: torch.device) -> "Process":
+    def to(self, device: torch.device) -> Process:
         """The same levels on a device, float32 on one without doubles."""
         dtype = torch.float32 if device.type == "mps" else self.alpha.dtype
         own = (self.alpha, self.sigma, self.d_alpha, self.d_sigma)
@@ -128,58 +129,58 @@ class Process:
     def __len__(self) -> int:
         return len(self.alpha)
 
-    def respaced(self, steps: Sequence[int]) -> "Process":
+    def respaced(self, steps: Sequence[int]) -> Process:
         """The process that visits only these levels, ascending. The network is told the same of each."""
         at = torch.tensor(steps, device=self.alpha.device)
         return Process(*(getattr(self, name)[at] for name in ("alpha", "sigma", "t", "d_alpha", "d_sigma")))
 
     @cached_property
-    def alpha_before(self) -> Tensor:
+    def alpha_before(self) -> torch.Tensor:
         """alpha of level k - 1, [K]."""
         return torch.cat([torch.ones_like(self.alpha[:1]), self.alpha[:-1]])
 
     @cached_property
-    def sigma_before(self) -> Tensor:
+    def sigma_before(self) -> torch.Tensor:
         """sigma of level k - 1, [K]."""
         return torch.cat([torch.zeros_like(self.sigma[:1]), self.sigma[:-1]])
 
     @cached_property
-    def beta(self) -> Tensor:
+    def beta(self) -> torch.Tensor:
         """The variance of the noise that step k adds, [K]."""
         return self.sigma**2 - (self.alpha / self.alpha_before) ** 2 * self.sigma_before**2
 
     @cached_property
-    def posterior_variance(self) -> Tensor:
+    def posterior_variance(self) -> torch.Tensor:
         """The variance of q(x_{k-1} | x_k, x_0), [K]; 0 at level 0."""
         return self.beta * self.sigma_before**2 / self.sigma**2
 
     @cached_property
-    def posterior_log_variance(self) -> Tensor:
+    def posterior_log_variance(self) -> torch.Tensor:
         """Its logarithm; level 0 has that of level 1 (in a process of one level, that of its beta)."""
         log = self.posterior_variance.log()
         return torch.cat([log[1:2] if len(self) > 1 else self.beta[:1].log(), log[1:]])
 
     @cached_property
-    def posterior_mean_x0(self) -> Tensor:
+    def posterior_mean_x0(self) -> torch.Tensor:
         """Factor of x_0 in the posterior's mean, [K]."""
         return self.alpha_before * self.beta / self.sigma**2
 
     @cached_property
-    def posterior_mean_xt(self) -> Tensor:
+    def posterior_mean_xt(self) -> torch.Tensor:
         """Factor of x_k in the posterior's mean, [K]."""
         return self.alpha / self.alpha_before * self.sigma_before**2 / self.sigma**2
 
-    def noised(self, x0: Tensor, k: Tensor | int, noise: Tensor) -> Tensor:
+    def noised(self, x0: torch.Tensor, k: torch.Tensor | int, noise: torch.Tensor) -> torch.Tensor:
         """x_k of pictures (Ho et al. 2020, equation 4)."""
         return at(self.alpha, k, x0) * x0 + at(self.sigma, k, x0) * noise
 
-    def posterior(self, x0: Tensor, x: Tensor, k: Tensor | int) -> Posterior:
+    def posterior(self, x0: torch.Tensor, x: torch.Tensor, k: torch.Tensor | int) -> Posterior:
         """q(x_{k-1} | x_k, x_0) (Ho et al. 2020, equations 6 and 7, for any alpha and sigma)."""
         mean = at(self.posterior_mean_x0, k, x) * x0 + at(self.posterior_mean_xt, k, x) * x
         variance, log_variance = (at(v, k, x) for v in (self.posterior_variance, self.posterior_log_variance))
         return Posterior(mean, variance, log_variance)
 
 
-def at(values: Tensor, k: Tensor | int, like: Tensor) -> Tensor:
+def at(values: torch.Tensor, k: torch.Tensor | int, like: torch.Tensor) -> torch.Tensor:
     """The values of levels k, [N, 1, 1, 1] (or [1, 1, 1, 1]), of the type and device of `like`."""
     return values.to(like.device)[k].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))

@@ -133,7 +133,6 @@ SOLVERS: dict[str, Callable[..., Iterator[Tensor]]] = {
     "heun": heun,
     "dpm2m": dpm2m,
 }
-RANDOM = frozenset({"ddpm"})  # solvers that draw noise on the way; ddim does with eta
 
 
 def solver(name: str, **settings: Any) -> Solver:

@@ -3,6 +3,8 @@
 DiT publishes bare dicts of averaged weights; its training writes `model`, `ema`, `opt` and `args`.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Mapping
@@ -11,12 +13,11 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
+from models.diffusion import layers
 from models.diffusion.folders import check_kept, write_folder
-from models.diffusion.layers import positions
+from models.dit import network as nets
 from models.dit.config import SIZES, DiTConfig
-from models.dit.network import DiT
 from models.foreign import Converted, Foreign, Job, Notes, Shapes, renamed, shape_of, shapes_of
 from models.sampler import Options
 from torch_utils import config as configs
@@ -48,12 +49,12 @@ def from_dit(contents: Mapping[str, Any], path: Path, options: DiTOptions) -> Co
     """
     training = not _is_state(contents)
     states = {ours: contents[key] for key, ours in STATES.items() if key in contents} if training else {"ema": contents}
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, state in states.items():
         plain = torchfile.plain_tensors(state, name, path.stat().st_size)
         config = config_of(shapes_of(plain), options)
         with torch.device("meta"):
-            network = DiT(config)
+            network = nets.DiT(config)
         own = renamed(plain, {key: key for key in network.state_dict()}, network)
         tensors |= {f"{name}.{key}": tensor for key, tensor in own.items()}
     source = {"format": f"DiT .pt ({'training' if training else 'averaged weights'})"}
@@ -132,21 +133,21 @@ _SHARED = ("timestep_embedder", "class_embedder")  # which diffusers repeats in 
 def write_diffusers(job: Job) -> Notes:
     """Write a folder that `diffusers.DiTTransformer2DModel.from_pretrained` opens."""
     (network,) = job.networks.values()
-    assert isinstance(network, DiT)
+    assert isinstance(network, nets.DiT)
     config, tensors = to_diffusers(network)
     return {write_folder(job.dest, config, tensors): f"DiTTransformer2DModel; {_WAVES}"}
 
 
-def to_diffusers(network: DiT) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def to_diffusers(network: nets.DiT) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The configuration and the tensors of a network in diffusers. Raises ValueError if its graph is another."""
     c = network.config
     check_kept(
         "DiTTransformer2DModel", c, {"block": "adaln-zero", "mlp_ratio": 4.0, "qk_norm": False, "width": c.height}
     )
     table = network.get_buffer("pos_embed")
-    if not torch.allclose(table[0], positions(*c.grid, c.hidden).to(table), atol=1e-5):
+    if not torch.allclose(table[0], layers.positions(*c.grid, c.hidden).to(table), atol=1e-5):
         raise ValueError("DiTTransformer2DModel has fixed positions, but those of this network were trained")
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     state = {name: tensor for name, tensor in network.state_dict().items() if name != "pos_embed"}
     if not c.classes:  # diffusers always has labels; this one adds nothing
         state["y_embedder.embedding_table.weight"] = torch.zeros(1, c.hidden)

@@ -2,9 +2,9 @@
 
 from models.diffusion import parts
 from models.diffusion.folders import folder_format
+from models.dit import network
 from models.dit.config import DiTConfig
 from models.dit.ditfiles import RELEASED, write_diffusers
-from models.dit.network import DiT
 from models.family import Family
 
 
@@ -17,7 +17,7 @@ def _facts(config: DiTConfig) -> dict[str, str]:
 FAMILY = Family(
     name="dit",
     title="DiT",
-    parts=parts.parts(DiTConfig, DiT, "denoiser", "denoiser"),
+    parts=parts.parts(DiTConfig, lambda config: network.DiT(config), "denoiser", "denoiser"),
     facts=_facts,
     foreign=(RELEASED,),
     formats=(*parts.GRAPHS, folder_format(write_diffusers)),

@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,6 @@ from models.perceptual.inception import Inception
 from system.resources import cache_folder
 from system.text import is_url, pinned, printable, public
 from torch_utils import distributed, torchfile
-from torch_utils.cli import option
 from torch_utils.device import is_out_of_memory
 from torch_utils.download import fetch, kept, sha256
 
@@ -64,20 +63,6 @@ PUBLISHED = {
     ),
 }
 NAMES = (*PUBLISHED, "dinov2")
-
-
-def detector_options(group: str, names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a script --detector and --trust, as `detectors` and `trust`; `names` are the detectors that it can use."""
-    detector = option(
-        "--detector",
-        "detectors",
-        multiple=True,
-        metavar="NAME=PATH",
-        group=group,
-        help=f"file or URL of a detector, instead of the published one: {names}; #sha256=DIGEST after it is its digest",
-    )
-    trust = option("--trust", is_flag=True, group=group, help="run files of --detector that are programs (TorchScript)")
-    return lambda script: detector(trust(script))
 
 
 def parse_files(texts: Sequence[str]) -> dict[str, str]:

@@ -17,7 +17,6 @@ from torch_utils.cli import counted, say
 from torch_utils.seeds import generator
 
 SAMPLES = 10_000  # w of each class that centers are found from
-MOST = 1000  # centers: ten samples of w for each
 ROUNDS, BETWEEN_CHECKS = 10, 10  # of k-means: at most 10 times 10
 AT_ONCE = 1000  # latents through the mapping
 

@@ -1,11 +1,12 @@
 """Sizes of a StyleGAN2 generator and discriminator, and the precision of their blocks."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import nn
 
 from imaging.sizes import check_area, spell, usual_size
 from torch_utils.device import Precision
@@ -56,7 +57,7 @@ class ImageConfig(BaseModel):
     clamp: float = Field(0.0, ge=0, le=1e30, description="limit of a convolution's absolute output; 0 sets none")
 
     @model_validator(mode="after")
-    def _size_has_the_form(self) -> "ImageConfig":
+    def _size_has_the_form(self) -> ImageConfig:
         base_size(self.height, self.width)
         return self
 
@@ -103,7 +104,7 @@ class DiscriminatorConfig(ImageConfig):
     mbstd_group: int = Field(4, ge=1, le=2**16, description="samples that share a minibatch standard deviation")
 
 
-def set_low_clamp(network: nn.Module, precision: Precision) -> None:
+def set_low_clamp(network: torch.nn.Module, precision: Precision) -> None:
     """Set the limit of activations of all layers whose `clamp` is 0: `FP16_CLAMP` for fp16, no limit otherwise."""
     for module in network.modules():
         if hasattr(module, "low_clamp"):

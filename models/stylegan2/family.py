@@ -1,21 +1,20 @@
 """StyleGAN2 as a family, and lucidrains' generator, which has another graph: their rows in the table of families."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from models.family import Family, Part
 from models.places import Published
+from models.stylegan2 import discriminator, generator, sampler, styletools
+from models.stylegan2.choices import StyleOptions
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
-from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.exports import FORMATS, web_graphs
-from models.stylegan2.foreign import lucidrains_file, nvidia, rosinality
-from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
-from models.stylegan2.generator import Generator
-from models.stylegan2.sampler import StyleOptions, open_styles
-from models.stylegan2.styletools import StyleTools
+from models.stylegan2.foreign import lucidrains, lucidrains_file, nvidia, rosinality
+from models.stylegan2.foreign.lucidrainsconfig import LucidrainsConfig
 
 
 def _call(config: Any) -> tuple[Any, ...]:
@@ -28,7 +27,7 @@ def _judge(config: Any) -> tuple[Any, ...]:
     return _meta(config.channels, config.height, config.width), _meta(config.classes)
 
 
-def _meta(*shape: int) -> Tensor:
+def _meta(*shape: int) -> torch.Tensor:
     return torch.zeros(1, *shape, device="meta")
 
 
@@ -41,6 +40,10 @@ def _use(config: Any) -> str:
     label = "torch.eye(network.config.classes)[:1]  # class 0, one-hot" if config.classes else "None"
     return f"""z, c = torch.randn(1, network.config.z_dim), {label}
 images = network(z, c, truncation_psi=0.7, noise_mode="const")  # [1, channels, height, width], about -1 to 1"""
+
+
+def _generator(config: GeneratorConfig) -> torch.nn.Module:
+    return generator.Generator(config)
 
 
 _CDN = "https://nvlabs-fi-cdn.nvidia.com"
@@ -75,16 +78,23 @@ FAMILY = Family(
     name="stylegan2",
     title="StyleGAN2",
     parts={
-        "G_ema": Part("generator", GeneratorConfig, Generator, "the averaged generator", _call),
-        "G": Part("generator", GeneratorConfig, Generator, "the generator as trained", _call),
-        "D": Part("discriminator", DiscriminatorConfig, Discriminator, "the discriminator", _judge, optional=True),
+        "G_ema": Part("generator", GeneratorConfig, _generator, "the averaged generator", _call),
+        "G": Part("generator", GeneratorConfig, _generator, "the generator as trained", _call),
+        "D": Part(
+            "discriminator",
+            DiscriminatorConfig,
+            lambda config: discriminator.Discriminator(config),
+            "the discriminator",
+            _judge,
+            optional=True,
+        ),
     },
     shown=("G_ema", "G"),
     facts=_facts,
     options=StyleOptions,
     judged=StyleOptions(noise_mode="random"),
-    open_sampler=open_styles,
-    open_toolbox=StyleTools,
+    open_sampler=lambda networks, options, metadata: sampler.open_styles(networks, options, metadata),
+    open_toolbox=lambda shown, file: styletools.StyleTools(shown, file),
     foreign=(nvidia.OFFICIAL, rosinality.ROSINALITY),
     formats=FORMATS,
     web=web_graphs,
@@ -100,7 +110,15 @@ LUCIDRAINS = replace(
     FAMILY,
     name="lucidrains",
     title="lucidrains' stylegan2-pytorch",
-    parts={"G_ema": Part("generator", LucidrainsConfig, LucidrainsGenerator, "the averaged generator", _call)},
+    parts={
+        "G_ema": Part(
+            "generator",
+            LucidrainsConfig,
+            lambda config: lucidrains.LucidrainsGenerator(config),
+            "the averaged generator",
+            _call,
+        )
+    },
     shown=("G_ema",),
     open_toolbox=None,
     foreign=(lucidrains_file.LUCIDRAINS,),

@@ -8,20 +8,20 @@ Letters: N batch, C channels, H W size, D width of w, L number of w.
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from custom_ops import upsample2d
+from models.stylegan2.choices import NoiseMode
 from models.stylegan2.config import GeneratorConfig, block_dtypes, set_low_clamp
-from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, memory_format
+from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, drawn, memory_format
 from models.stylegan2.mapping import MappingNetwork, truncate
 from models.stylegan2.modulation import Conv2DMod
+from models.stylegan2.prepared import PreparedSynthesis
 from torch_utils.device import Precision
 from torch_utils.forward import call, own_precision
-
-NoiseMode = Literal["random", "const", "none"]
 
 
 class GeneratorLayer(nn.Module):
@@ -141,12 +141,13 @@ class Synthesis(StyledSynthesis):
     """StyleGAN2's g. Each convolution takes a w of its own; an RGB layer shares the w of the next convolution."""
 
     blocks: Any  # nn.ModuleList of GeneratorBlock
+    prepared: PreparedSynthesis | None = None
     recompute: bool = False  # activation checkpointing: keep the inputs of blocks, and recompute what is inside
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.num_ws, self.w_dim = config.num_ws, config.w_dim
-        self.const = nn.Parameter(torch.randn(config.channels_at(0), *config.base))
+        self.const = nn.Parameter(drawn(config.channels_at(0), *config.base))
         self.blocks = nn.ModuleList(GeneratorBlock(config, k) for k in range(config.doublings + 1))
 
     def with_noise(self, ws: Tensor, maps: Sequence[Tensor]) -> Tensor:
@@ -172,8 +173,18 @@ class Synthesis(StyledSynthesis):
         parts = noise.split([one.fixed.numel() for one in each], dim=1)
         return [p.reshape(-1, 1, *one.fixed.shape) * one.strength for p, one in zip(parts, each, strict=True)]
 
+    def steps(self, ws: Tensor) -> PreparedSynthesis | None:
+        """The prepared steps that make the images of these w, if they fit."""
+        if not PreparedSynthesis.fits(self, ws):
+            return None
+        if self.prepared is None or not self.prepared.current:
+            self.prepared = PreparedSynthesis(self)
+        return self.prepared
+
     @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
+        if (steps := self.steps(ws)) is not None:
+            return steps(ws, noises)
         x, image = self.const.expand(ws.shape[0], -1, -1, -1), None
         for k, block in enumerate(self.blocks):
             first = max(2 * k - 1, 0)

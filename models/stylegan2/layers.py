@@ -45,9 +45,17 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
 
 
+def drawn(*shape: int, divisor: float = 1.0) -> Tensor:
+    """Normal numbers, divided; on the meta device no numbers, since PyTorch takes a second to prepare drawing there."""
+    unfilled = torch.empty(shape)
+    if unfilled.is_meta:
+        return unfilled
+    return torch.randn(shape) if divisor == 1 else torch.randn(shape) / divisor
+
+
 def convolution_weights(outputs: int, inputs: int, kernel: int, transposed: bool = False) -> nn.Parameter:
     """[O, I, k, k] in channels last; for a transposed convolution, which takes [I, O, k, k], channels last of that."""
-    w = torch.randn(outputs, inputs, kernel, kernel)
+    w = drawn(outputs, inputs, kernel, kernel)
     if transposed:
         return nn.Parameter(w.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1))
     return nn.Parameter(w.contiguous(memory_format=torch.channels_last))
@@ -64,7 +72,7 @@ class FullyConnected(nn.Module):
     ) -> None:
         super().__init__()
         self.act = act
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.weight = nn.Parameter(drawn(outputs, inputs, divisor=lr_multiplier))
         self.bias = nn.Parameter(torch.full([outputs], bias_init / lr_multiplier))
         self.weight_gain = lr_multiplier / sqrt(inputs)
         self.bias_gain = lr_multiplier
@@ -126,7 +134,7 @@ class Noise(nn.Module):
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("fixed", torch.randn(height, width))
+        self.register_buffer("fixed", drawn(height, width))
 
     def forward(self, batch: int, mode: str, generator: torch.Generator | None) -> Tensor | None:
         """Noise for a batch: [N, 1, H, W] with mode `random`, [H, W] with `const`, None with `none`."""

@@ -78,7 +78,7 @@ class Conv2DMod(nn.Module):
         """One convolution of scaled inputs for the whole batch, and the scale [N, O] still to apply."""
         _, w, energy = self._prepared(x.dtype)
         style = self._style(x.dtype, style)
-        x = self._convolve(scale_bias_act(x, style), w, groups=1)
+        x = self.convolve(scale_bias_act(x, style), w, groups=1)
         return x, self.demodulation(energy, style) if energy is not None else None
 
     def grouped(self, x: Tensor, style: Tensor) -> tuple[Tensor, None]:
@@ -92,8 +92,8 @@ class Conv2DMod(nn.Module):
             factors = factors * self.demodulation(energy, style)[:, :, None]
         w_n = (w * factors[..., None, None]).to(x.dtype)  # [N, O, I, k, k]
         if k == self.up == 1:
-            return _multiply(x, w_n.flatten(2)), None
-        x = self._convolve(x.reshape(1, N * I, H, W) if N > 1 else x, w_n.reshape(N * O, I, k, k), groups=N)
+            return multiply(x, w_n.flatten(2)), None
+        x = self.convolve(x.reshape(1, N * I, H, W) if N > 1 else x, w_n.reshape(N * O, I, k, k), groups=N)
         return x.reshape(N, O, H * self.up, W * self.up) if N > 1 else x, None
 
     @torch.no_grad()
@@ -132,13 +132,14 @@ class Conv2DMod(nn.Module):
             return style * self.weight_gain
         return style / style.abs().amax(dim=1, keepdim=True) if dtype == torch.float16 else style
 
-    def _convolve(self, x: Tensor, w: Tensor, groups: int) -> Tensor:
+    def convolve(self, x: Tensor, w: Tensor, groups: int = 1) -> Tensor:
+        """Images [N, groups * I, H, W] and weights [groups * O, I, k, k] -> [N, groups * O, H * up, W * up]."""
         # As a convolution of the upsampled image, the weights of the transposed convolution are flipped.
         f = None if self.low_pass is None else self.low_pass(x)
         return conv2d_resample(x, w, f, up=self.up, padding=w.shape[2] // 2, groups=groups)
 
 
-def _multiply(x: Tensor, w: Tensor) -> Tensor:
+def multiply(x: Tensor, w: Tensor) -> Tensor:
     """Pixels of x [N, I, H, W] times their sample's matrix w [N, O, I] -> [N, O, H, W] in the memory format of x."""
     (N, _, H, W), O = x.shape, w.shape[1]
     if not x.is_contiguous(memory_format=torch.channels_last):

@@ -18,13 +18,13 @@ from torch import Tensor
 from imaging.pixels import to_pixels
 from models.sampler import MixedStream, Request, SeedStream, Shape, blended, class_of, learned_classes
 from models.stylegan2.centers import Anchors
+from models.stylegan2.choices import StyleOptions
 from models.stylegan2.composing import read_moves, read_parts
 from models.stylegan2.directionfile import Directions, check_fit, load_directions
 from models.stylegan2.generator import Generator, StyledGenerator
 from models.stylegan2.latents import Latents, groups_of, load_latents, mix
 from models.stylegan2.mapping import truncate
 from models.stylegan2.memory import Memory
-from models.stylegan2.styleoptions import StyleOptions
 from torch_utils.cli import say
 
 
@@ -141,7 +141,9 @@ class StyleSampler:
         """The pictures of requests, uint8 [C, H, W] on the sampler's device, one after another."""
         for first in range(0, len(requests), at_once):
             chunk = requests[first : first + at_once]
-            yield from self._pixels(self._truncated_ws(chunk), chunk)
+            with torch.inference_mode():
+                pixels = self._pixels(self._truncated_ws(chunk), chunk)
+            yield from pixels
 
     def ws(self, requests: Sequence[Request], psi: float | None = None) -> Tensor:
         """The truncated w [N, L, D] of requests, each computed by itself; `psi` replaces the option's."""
@@ -223,7 +225,7 @@ class StyleSampler:
         ws = torch.stack(given) if given else self.G.ws(self.latents(requests), self._classes(requests))
         return self.truncated(ws, labels, psi)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _pixels(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         return to_pixels(self.render(ws, requests), rounding="truncate")  # [N, C, H, W]
 

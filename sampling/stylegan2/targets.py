@@ -19,11 +19,6 @@ from models.perceptual.detectors import check_trust, find_networks, has_lpips, o
 from models.perceptual.embeddings import LEAST, Embed, lpips_size, perceptual_likeness, pyramid_vectors
 from models.stylegan2.config import GeneratorConfig
 
-LOSSES = {
-    "lpips": "LPIPS and the mean squared error of the pixels",
-    "pixels": "pixels and gradients at several sizes",
-}
-
 
 class Target(NamedTuple):
     """A picture to be projected: its name, its pixels uint8 [C, H, W], and how it was changed, in words."""
@@ -94,7 +89,7 @@ def _fit(content: bytes, name: str, config: GeneratorConfig) -> Target:
 def open_loss(
     loss: str, detectors: Sequence[str], size: tuple[int, int], device: torch.device, trust: bool = False
 ) -> tuple[str, Embed]:
-    """The loss's name in `LOSSES`, and a function images -> vectors whose squared distance is the loss.
+    """The name of the loss, `lpips` or `pixels`, and a function images -> vectors whose squared distance is the loss.
 
     `auto` is LPIPS if a detector (NAME=PATH) is given, else pixels. FileNotFoundError, or ValueError if a detector
     does not apply or is a program without `trust`, or if images of size (height, width) are too small for it.

@@ -6,8 +6,11 @@ import socket
 import subprocess
 import sys
 
-from tests.explorer.conftest import ROOT
+import pytest
+
+from tests.explorer.conftest import NAMES, ROOT, running
 from tests.explorer.visits import WAIT, at_rest, drag, opened
+from tests.networks import save_tiny
 
 KEYS = ["ArrowLeft", "ArrowRight", "Shift+ArrowRight", "r", "[", "]", "{", "}", "Control+z", "Control+y", "c", "n", "1",
         "5", "s", "x", "f", "v", "Space", "Tab", "y", "Home", "End", "Escape"]  # fmt: skip
@@ -29,8 +32,15 @@ ACT = """(draw) => {
 }"""
 
 
-def test_300_random_actions_end_in_no_error(page, styles):
-    opened(page, styles)
+@pytest.fixture
+def worn(tmp_path):
+    """A page of its own: random actions leave directions behind."""
+    with running(save_tiny(tmp_path / "styles.safetensors", classes=3, class_names=NAMES)) as address:
+        yield address
+
+
+def test_300_random_actions_end_in_no_error(worn, page):
+    opened(page, worn)
     draws = random.Random(1)
     for _ in range(300):
         kind = draws.random()

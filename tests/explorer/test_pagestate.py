@@ -12,7 +12,7 @@ import generate
 import style_mixing
 from explorer.pagestate import PageState, Scene, Sheet, read_state
 from explorer.studio import Studio, open_studio
-from models.stylegan2.sampler import StyleOptions
+from models.stylegan2.choices import StyleOptions
 from tests.networks import save_noisy, save_tiny
 
 NAMES = ("cat", "dog", "-x", "0", "a b")

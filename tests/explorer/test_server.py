@@ -18,7 +18,7 @@ from explorer.guard import HEADERS
 from explorer.pagestate import PageState, Scene
 from explorer.server import MOST_CLIENTS, PAGE, make_app
 from explorer.studio import Asked
-from models.stylegan2.styleoptions import StyleOptions
+from models.stylegan2.choices import StyleOptions
 
 PORT, TOKEN = 8100, "a-token"
 HOST = f"127.0.0.1:{PORT}"

@@ -9,7 +9,8 @@ from imaging.demo import DemoSet
 from metrics.catalog import parse
 from metrics.features import Eye, Made, open_eye
 from metrics.suite import RealStatistics, Suite
-from models.stylegan2.sampler import StyleOptions, StyleSampler
+from models.stylegan2.choices import StyleOptions
+from models.stylegan2.sampler import StyleSampler
 from tests.networks import tiny_generator
 
 CPU = torch.device("cpu")

@@ -9,7 +9,8 @@ from metrics.features import Made, open_eyes
 from metrics.in_loop import prepare
 from metrics.suite import RealStatistics, Suite
 from models.families import load_network
-from models.stylegan2.sampler import StyleOptions, StyleSampler
+from models.stylegan2.choices import StyleOptions
+from models.stylegan2.sampler import StyleSampler
 from tests.training.runs import finish, tiny
 from training import plan as plans
 from training import session

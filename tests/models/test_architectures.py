@@ -10,12 +10,12 @@ from models.stylegan2.blending import Shares, blend, layer_of
 from models.stylegan2.blending import check as check_blend
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.exports import graph_of
 from models.stylegan2.finding import style_matrix
 from models.stylegan2.foreign import rosinality
 from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.foreign.nvidia import ARCHITECTURES as OFFICIAL
 from models.stylegan2.generator import Generator
+from models.stylegan2.generatorgraph import graph_of
 from tests.models.test_adaptation import check
 from tests.reference.architectures import generated, judged
 from tests.reference.official import fill, load_case, official_tensors

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
+from models.stylegan2.foreign.lucidrains import LucidrainsGenerator
+from models.stylegan2.foreign.lucidrainsconfig import LucidrainsConfig
 from models.stylegan2.generator import StyledGenerator
 from tests.networks import tiny_discriminator, tiny_generator
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import stylize
 from imaging.drawnset import DrawnSet
-from models.adain.encoders import BUNDLED
+from models.adain.encoderfiles import BUNDLED
 from models.adain.network import AdaIN, style_loss
 from models.families import load_network, read_network
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import convert
 from models.adain.config import StyleConfig
-from models.adain.encoders import PUBLISHED, RARE, encoder_of, find, normalize
+from models.adain.encoderfiles import PUBLISHED, find
+from models.adain.encoders import RARE, encoder_of, normalize
 from models.adain.network import AdaIN, Encoder
 from models.families import FAMILIES, read_network
 from models.foreign import Told
@@ -180,9 +181,9 @@ def refused_encoder(place: str) -> str:
 
 
 def test_the_bundled_encoder_is_found_or_missed_in_a_sentence(monkeypatch, tmp_path):
-    from models.adain import encoders
+    from models.adain import encoderfiles
 
-    monkeypatch.setattr(encoders, "BUNDLED", tmp_path / "style.safetensors")
+    monkeypatch.setattr(encoderfiles, "BUNDLED", tmp_path / "style.safetensors")
     with pytest.raises(FileNotFoundError, match=r"there is no assets/style.safetensors here: name another encoder"):
         find("bundled")
     with pytest.raises(FileNotFoundError, match=r"vgg91: there is no such file: give a file, bundled, or a name"):
@@ -201,6 +202,6 @@ def test_published_names_have_digests_and_are_downloaded_when_named(vgg, monkeyp
         asked.append((url, path.name, digest))
         return vgg[1]
 
-    monkeypatch.setattr("models.places.fetch", fetch)
+    monkeypatch.setattr("torch_utils.download.fetch", fetch)
     assert encoder_of(read_network("vgg19"), "").config.widths == (6, 8, 10, 12)
     assert asked == [("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "vgg19-dcbb9e9d.pth", "dcbb9e9d")]

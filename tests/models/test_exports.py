@@ -5,7 +5,7 @@ import torch
 
 from models import graphs
 from models.graphs import ExportGraph, record, save_onnx, save_program
-from models.stylegan2.exports import graph_of
+from models.stylegan2.generatorgraph import graph_of
 from tests.networks import tiny_generator
 
 

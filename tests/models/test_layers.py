@@ -152,7 +152,7 @@ def test_columns_that_pad_a_product_change_nothing(outputs, monkeypatch):
     results = []
     for columns in (1, 8):
         monkeypatch.setattr(modulation, "_columns", lambda device, dtype, columns=columns: columns)
-        y = modulation._multiply(x, w)
+        y = modulation.multiply(x, w)
         assert y.shape == (2, outputs, 4, 6)
         results.append([y, *torch.autograd.grad(y.sin().sum(), (x, w))])
     torch.testing.assert_close(*results)

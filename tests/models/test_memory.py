@@ -96,6 +96,23 @@ def test_a_walk_through_states_gives_the_pictures_of_the_whole(settings):
         assert torch.equal(whole, found)
 
 
+def test_prepared_steps_and_modules_share_results_and_hooks_hear_of_both():
+    network, heard = tiny_generator().fold(), []
+    memory, ws = Memory(network.synthesis), first_ws()
+    with torch.no_grad():
+        assert network.synthesis.steps(ws) is not None
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(lambda module, inputs: heard.append(module))
+    try:
+        found = memory.render(ws, NOISES)
+    finally:
+        hook.remove()
+    assert heard.count(memory.pause) == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network.synthesis, "steps", lambda ws: None)
+        assert memory.render(ws, NOISES) is found
+        assert torch.equal(Memory(network.synthesis).render(ws, NOISES), found)
+
+
 def test_threads_do_not_share_results():
     memory, ws, before = Memory(G.synthesis), first_ws(), torch.get_num_threads()
     memory.render(ws, NOISES)

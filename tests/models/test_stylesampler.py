@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from models.sampler import NumberStream, Request, Sampler, SeedStream, Straight
+from models.stylegan2.choices import StyleOptions
 from models.stylegan2.generator import Generator
-from models.stylegan2.sampler import StyleOptions, StyleSampler
+from models.stylegan2.sampler import StyleSampler
 from tests.networks import pictures_of, requests, tiny_generator, ws_of
 from torch_utils import seeds as streams
 

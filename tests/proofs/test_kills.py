@@ -21,7 +21,7 @@ from system import files
 from tests.proofs.children import status_of
 from tests.training.runs import resume, train
 from tests.training.test_resume import assert_equal_runs
-from torch_utils import checkpoint, runs
+from torch_utils import runs
 from training import run as loop
 from training.run import Run
 from training.state import Saver
@@ -71,7 +71,7 @@ def die_in_save(stack: ExitStack, kill: Kill) -> None:
 
     def arm() -> None:
         if kill.moment == "half written":
-            stack.enter_context(patch.object(checkpoint, "save_file", half))
+            stack.enter_context(patch("safetensors.torch.save_file", half))
         elif kill.moment == "written":
             stack.enter_context(patch.object(files, "_sync", die))
         else:

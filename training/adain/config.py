@@ -62,3 +62,30 @@ class AdaINRun(RunConfig):
     @property
     def shapes(self) -> dict[str, Shape]:
         return {"data": self.shape, "styles": Shape(*self.paintings)}
+
+
+TEMPERATURE = "of the contrast of styles; a smaller one stresses the most alike textures (Chen et al. 2020)"
+
+
+class ContrastConfig(Section):
+    """The contrast of styles, and the reconstruction beside it."""
+
+    temperature: float = flag(0.2, "--temperature", "Training", TEMPERATURE, gt=0)
+    picture: float = Field(40.0, ge=0, description="weight of the mean squared error of reconstructed pixels")
+    activity: float = Field(3.0, ge=0, description="weight of what keeps features alive")
+
+
+class StyleEncoderRun(RunConfig):
+    """One training run of an encoder of style."""
+
+    model: Literal["style-encoder"] = flag("style-encoder", *MODEL)
+    preset: Literal["auto", "demo"] = flag("auto", *PRESET)
+    metrics: str = flag("none", "--metrics", "Output", "none: its pictures come from no seeds")
+    loss: ContrastConfig = ContrastConfig()
+    optimizer: AdamConfig = AdamConfig()
+    style: StyleConfig = StyleConfig()
+    textures: tuple[int, ...] = Field((192, 192, 3, 0), description="height, width, channels, classes of --data")
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(*self.textures)

@@ -1,18 +1,21 @@
 """The row of style transfer in the table of what can be trained."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from models.adain import encoders
 from models.adain.config import StyleConfig
+from models.adain.encoderfiles import find
 from models.adain.family import FAMILY
 from models.families import read_network
 from models.networkfile import NetworkFile
 from torch_utils.config import build
-from training.adain.config import AdaINRun
-from training.adain.encoding import StyleEncoder, StyleEncoderRun
-from training.adain.recipe import StyleTransfer
+from training.adain import encoding
+from training.adain import recipe as learning
+from training.adain.config import AdaINRun, StyleEncoderRun
 from training.config import check_rounds, largest_divisor, share_of
 from training.course import Asked, Course, check_same
 from training.signs import Chart, Means, Signs, Watch, skipped_steps
@@ -54,7 +57,7 @@ def _at_once(values: dict[str, Any], asked: Asked, most: int) -> int:
 @cache
 def _encoder(place: str) -> tuple[dict[str, Any], bool]:
     """Settings of an encoder's sizes, and whether its features are scaled."""
-    file = read_network(encoders.find(place))
+    file = read_network(find(place))
     config = encoders.encoder_of(file, f"--encoder {place}").config
     sizes = {f"style.{name}": getattr(config, name) for name in ("widths", "depths", "colored")}
     return sizes, not file.metadata.get("source", {}).get(encoders.UNSCALED)
@@ -84,7 +87,7 @@ COURSE = Course(
     config=AdaINRun,
     models={"adain": {}},
     settle=settle,
-    recipe=StyleTransfer,
+    recipe=lambda config, facts, device: learning.StyleTransfer(config, facts, device),
     smallest=smallest,
     check_transfer=check_transfer,
     smaller="smaller pieces: --set data.crop=128 --set styles.crop=128",
@@ -120,7 +123,7 @@ ENCODER = Course(
     config=StyleEncoderRun,
     models={"style-encoder": {}},
     settle=settle_encoder,
-    recipe=StyleEncoder,
+    recipe=lambda config, facts, device: encoding.StyleEncoder(config, facts, device),
     smallest=smallest,
     smaller="smaller pictures, such as --data textures:128",
     signs=Signs(

@@ -8,23 +8,18 @@ their size, and without it most features of a contrast die.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from models.adain.color import match_colors
-from models.adain.config import StyleConfig
 from models.adain.network import AdaIN, Encoder, full
 from models.compute import Conv2d
 from models.conditioning import statistics
-from models.family import Shape
 from torch_utils import distributed
-from torch_utils.config import flag
-from training.adain.config import AdamConfig
-from training.config import MODEL, PRESET, RunConfig, Section
+from training.adain.config import StyleEncoderRun
 from training.course import Facts
 from training.phase import Phase, Term, inverse_time
 from training.recipe import Change, Draws, Pictures, Recipe, placed
@@ -33,31 +28,6 @@ from training.sheet import Sheet
 RARE = 0.05  # deviation of a statistic between pictures, below which it counts less
 SPREAD = 2.5  # deviation of a normal feature whose mean is 1 after ReLU
 JUDGED = 32  # held-out pictures
-TEMPERATURE = "of the contrast of styles; a smaller one stresses the most alike textures (Chen et al. 2020)"
-
-
-class ContrastConfig(Section):
-    """The contrast of styles, and the reconstruction beside it."""
-
-    temperature: float = flag(0.2, "--temperature", "Training", TEMPERATURE, gt=0)
-    picture: float = Field(40.0, ge=0, description="weight of the mean squared error of reconstructed pixels")
-    activity: float = Field(3.0, ge=0, description="weight of what keeps features alive")
-
-
-class StyleEncoderRun(RunConfig):
-    """One training run of an encoder of style."""
-
-    model: Literal["style-encoder"] = flag("style-encoder", *MODEL)
-    preset: Literal["auto", "demo"] = flag("auto", *PRESET)
-    metrics: str = flag("none", "--metrics", "Output", "none: its pictures come from no seeds")
-    loss: ContrastConfig = ContrastConfig()
-    optimizer: AdamConfig = AdamConfig()
-    style: StyleConfig = StyleConfig()
-    textures: tuple[int, ...] = Field((192, 192, 3, 0), description="height, width, channels, classes of --data")
-
-    @property
-    def shape(self) -> Shape:
-        return Shape(*self.textures)
 
 
 class Views(NamedTuple):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from imaging.imageset import ImageSet
 from models.adain import encoders
+from models.adain.encoderfiles import find
 from models.adain.network import AdaIN, content_loss, style_loss
 from models.families import read_network
 from torch_utils import distributed
@@ -113,7 +114,7 @@ def load_encoder(network: AdaIN, place: str, pictures: ImageSet | None = None) -
     Raises:
         FileNotFoundError, ValueError: there is none, or it has other sizes.
     """
-    file = read_network(encoders.find(place))
+    file = read_network(find(place))
     encoder = encoders.encoder_of(file, f"--encoder {place}")
     if pictures is not None and file.metadata.get("source", {}).get(encoders.UNSCALED):
         shown = (torch.from_numpy(pictures.read(i))[None].float() / 255 for i in range(min(pictures.count, SCALED_ON)))

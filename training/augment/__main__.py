@@ -9,8 +9,9 @@ from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import save_image, sheet
 from imaging.pixels import to_images, to_pil, to_pixels
 from torch_utils.cli import Command, option, say
-from training.augment import Augmentation
-from training.augment.chances import AugmentConfig, Drawn, Pipe
+from training.augment.chances import Drawn
+from training.augment.choices import AugmentConfig, Pipe
+from training.augment.pipeline import Augmentation
 from training.recipe import Draws
 
 EXAMPLES = """

@@ -1,20 +1,22 @@
 """The rows of denoising networks and classifiers of noisy pictures in the table of what can be trained."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from models.adm import family as adm
-from models.diffusion.codec import Codec, open_codec
+from models.diffusion import codec as codecs
 from models.dit import family as dit
 from models.dit.config import named_sizes
 from torch_utils.config import build
 from training.config import check_rounds, share_of
 from training.course import Asked, Course
 from training.diffusion import presets
+from training.diffusion import recipe as learning
 from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, UNetRun
-from training.diffusion.recipe import Classifying, Denoising
 from training.diffusion.signs import CLASSIFYING, DENOISING
 
 
@@ -48,10 +50,10 @@ def _smallest_trunk(part: str) -> Callable[[Any], Any]:
     return lambda config: config.model_copy(update={part: getattr(config, part).model_copy(update=small)})
 
 
-def decoder(config: Any, device: torch.device) -> Codec | None:
+def decoder(config: Any, device: torch.device) -> codecs.Codec | None:
     """What sheets and metrics of latents are decoded with. Raises ValueError if it does not fit, or is missing."""
     if isinstance(config, DenoisingConfig) and config.sampling.codec:
-        return open_codec(config.sampling.codec, device).of(config.network)
+        return codecs.open_codec(config.sampling.codec, device).of(config.network)
     if config.metrics != "none":
         raise ValueError(f"--metrics {config.metrics} looks at pictures: give --codec, or --metrics none")
     return None
@@ -63,7 +65,7 @@ DIT = Course(
     config=DiTRun,
     models={name: {f"denoiser.{key}": value for key, value in size.items()} for name, size in named_sizes().items()},
     settle=lambda asked: _settle(DiTRun, "denoiser", asked),
-    recipe=Denoising,
+    recipe=lambda config, facts, device: learning.Denoising(config, facts, device),
     smallest=_smallest_dit,
     smaller="a smaller --model, such as dit-ti/4",
     signs=DENOISING,
@@ -76,7 +78,7 @@ ADM = Course(
     config=UNetRun,
     models={"adm": {}},
     settle=lambda asked: _settle(UNetRun, "denoiser", asked),
-    recipe=Denoising,
+    recipe=lambda config, facts, device: learning.Denoising(config, facts, device),
     smallest=_smallest_trunk("denoiser"),
     smaller="a smaller network: --set denoiser.model_channels=64",
     signs=DENOISING,
@@ -89,7 +91,7 @@ CLASSIFIER = Course(
     config=ClassifierRun,
     models={"noise-classifier": {}},
     settle=lambda asked: _settle(ClassifierRun, "classifier", asked),
-    recipe=Classifying,
+    recipe=lambda config, facts, device: learning.Classifying(config, facts, device),
     smallest=_smallest_trunk("classifier"),
     smaller="a smaller network: --set classifier.model_channels=64",
     signs=CLASSIFYING,

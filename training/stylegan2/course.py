@@ -1,5 +1,7 @@
 """The row of StyleGAN2 in the table of what can be trained."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +14,8 @@ from torch_utils.cli import counted
 from torch_utils.config import flag_of
 from training.course import Asked, Course
 from training.stylegan2 import config as presets
+from training.stylegan2 import recipe as learning
 from training.stylegan2.config import StyleGAN2Config
-from training.stylegan2.recipe import StyleGAN2
 from training.stylegan2.signs import SIGNS
 
 # Below this number of images a run learns nothing but these images. StyleGAN2-ADA worked with some thousand images,
@@ -85,7 +87,7 @@ def check_transfer(file: NetworkFile, config: StyleGAN2Config) -> None:
         raise ValueError(f"--freeze-d would freeze layers that start anew, for {other}: leave --freeze-d out")
 
 
-def take(file: NetworkFile, recipe: StyleGAN2) -> str:
+def take(file: NetworkFile, recipe: learning.StyleGAN2) -> str:
     """Load the weights of a checked file into a fresh recipe, G from G_ema if need be; return a sentence about it."""
     taken: list[str] = []
     changes: list[str] = []
@@ -110,7 +112,7 @@ COURSE = Course(
     config=StyleGAN2Config,
     models={"stylegan2": {}},
     settle=settle,
-    recipe=lambda config, facts, device: StyleGAN2(config, facts.label_counts, device),
+    recipe=lambda config, facts, device: learning.StyleGAN2(config, facts.label_counts, device),
     smallest=smallest,
     smaller="smaller networks: --set generator.channel_base=8192",
     signs=SIGNS,

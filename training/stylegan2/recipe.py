@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from imaging.pixels import to_images, to_pixels
+from models.stylegan2.choices import StyleOptions
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
-from models.stylegan2.sampler import StyleOptions, StyleSampler
+from models.stylegan2.sampler import StyleSampler
 from torch_utils import distributed, seeds
-from training.augment import Augmentation
 from training.augment.chances import Drawn, Strength
+from training.augment.pipeline import Augmentation
 from training.phase import Phase, Term
 from training.recipe import Average, Change, Draws, Pictures, Recipe, placed
 from training.sheet import Sheet

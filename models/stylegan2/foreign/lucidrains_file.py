@@ -1,5 +1,7 @@
 """Files of lucidrains/stylegan2-pytorch: `model_N.pt`, and `.config.json` in the same folder."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +11,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.foreign import Converted, Foreign, Shapes, renamed, shape_of, shapes_of
-from models.stylegan2.foreign.architecture import Rules, average_w, translated
-from models.stylegan2.foreign.lucidrains import Form, LucidrainsConfig, LucidrainsGenerator
+from models.stylegan2.foreign import architecture, lucidrains
+from models.stylegan2.foreign.lucidrainsconfig import Form, LucidrainsConfig
 from system.text import printable
 from torch_utils import config as configs
 from torch_utils import torchfile
@@ -23,7 +25,7 @@ _REMEDY = "replace it by the one of this network, or remove it"
 
 _BEGIN = "GE.to_initial_block.weight"
 _OURS = r"SE\.|GE\.(?!blocks\.\d+\.to_rgb\.upsample\.1\.f$)"  # the averaged networks, without the filter of images
-_RULES: Rules = (
+_RULES: architecture.Rules = (
     (r"mapping\.layers\.(\d+)", lambda i: f"SE.net.{2 * i}"),
     (r"synthesis\.const", "GE.initial_block"),
     (r"synthesis\.begin", "GE.to_initial_block"),
@@ -71,16 +73,18 @@ def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
     config = _config(shapes_of(state), version)
     rate = _rate(path, config)
     with torch.device("meta"):
-        G = LucidrainsGenerator(config)
+        G = lucidrains.LucidrainsGenerator(config)
     if _BEGIN in state and state[_BEGIN].ndim == 4:  # a convolution of one pixel there, a fully connected layer here
         state[_BEGIN] = state[_BEGIN].flatten(1).t()
     buffers = dict(G.named_buffers())  # which their files lack
     rules = [*_RULES, *([(r"\.norm\.g", ".g")] if config.attention_form == "1.6" else [])]
-    own = renamed(state, translated((name for name in G.state_dict() if name not in buffers), rules), G)
+    own = renamed(state, architecture.translated((name for name in G.state_dict() if name not in buffers), rules), G)
     own |= {name: t * rate for name, t in own.items() if name.startswith("mapping.")}
     own["synthesis.noise"] = torch.rand(config.height, config.width, generator=torch.Generator().manual_seed(0))
     G.load_state_dict(own, strict=False, assign=True)  # the average is missing yet
-    own["mapping.w_average"], origin = average_w(G.mapping, config.z_dim, config.mapping_layers * config.w_dim**2)
+    own["mapping.w_average"], origin = architecture.average_w(
+        G.mapping, config.z_dim, config.mapping_layers * config.w_dim**2
+    )
     source = {"format": "lucidrains .pt", "version": version, "w_average": origin, "lr_mlp": rate}
     metadata = {"generator": configs.to_dict(config), "source": source}
     return Converted("lucidrains", metadata, {f"G_ema.{name}": tensor for name, tensor in own.items()})

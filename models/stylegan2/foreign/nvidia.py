@@ -4,6 +4,8 @@ The PyTorch programs pickle a dict of G, D and G_ema, the TensorFlow programs a 
 one network alone, lists, and files in which some networks are None. All of these are read.
 """
 
+from __future__ import annotations
+
 import mmap
 import re
 from collections.abc import Mapping
@@ -11,12 +13,11 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+import torch
 
 from models.foreign import Converted, Foreign
-from models.stylegan2.foreign import tensorflow
-from models.stylegan2.foreign.architecture import Built, build, converted, official_names
-from models.stylegan2.foreign.records import LONGEST_NAME, Record, makers, pairs, take_apart
+from models.stylegan2.foreign import architecture, tensorflow
+from models.stylegan2.foreign import records as recorded
 from system.pickles import is_pickle, read_pickle
 from system.text import printable, shown
 from torch_utils.torchfile import Budget
@@ -62,7 +63,7 @@ def read(path: Path) -> Any:
     if size > MOST_BYTES:
         raise ValueError(f"it has {size / 2**30:.1f} GiB, and files of networks have at most {MOST_BYTES // 2**30}")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        value = read_pickle(mapped, makers(size))
+        value = read_pickle(mapped, recorded.makers(size))
         if mapped.read(1):
             raise ValueError("it is damaged (bytes follow the end of its pickle)")
     return value
@@ -73,15 +74,15 @@ def from_official(value: Any, path: Path) -> Converted:
     networks, size = _networks(value), path.stat().st_size
     source = {"format": "TensorFlow pickle", "file": path.name}
 
-    def read_one(name: str) -> Built:
-        tensors, records = take_apart(networks[name], Budget(size, _USED))
+    def read_one(name: str) -> architecture.Built:
+        tensors, records = recorded.take_apart(networks[name], Budget(size, _USED))
         if not networks[name].class_name:
             return _of_tensorflow(name, networks[name], tensors)
         later = any("fused_modconv_default" in record.state for record in records.values())
         source["format"] = "StyleGAN3 pickle, configuration stylegan2" if later else "StyleGAN2-ADA pickle"
         return _of_pytorch(name, tensors, records)
 
-    found = converted(networks, read_one, source)
+    found = architecture.converted(networks, read_one, source)
     if snapshot := _SNAPSHOT.search(path.name):
         found.metadata["kimg"] = float(snapshot[1])
     return found
@@ -90,7 +91,9 @@ def from_official(value: Any, path: Path) -> Converted:
 OFFICIAL = Foreign("NVIDIA's StyleGAN2", is_pickle, read, lambda contents: True, from_official)
 
 
-def _of_pytorch(name: str, tensors: Mapping[str, Tensor], records: Mapping[str, Record]) -> Built:
+def _of_pytorch(
+    name: str, tensors: Mapping[str, torch.Tensor], records: Mapping[str, recorded.Record]
+) -> architecture.Built:
     options = flat(records[""].state.get("_init_kwargs"))
     clamps = {
         _positive("conv_clamp", record.state.get("conv_clamp"), int | float, 0)
@@ -103,7 +106,7 @@ def _of_pytorch(name: str, tensors: Mapping[str, Tensor], records: Mapping[str, 
     group = records["b4.mbstd"].state.get("group_size", 4) if "b4.mbstd" in records else 4
     base, most = options.get("channel_base"), options.get("channel_max")
     group = _positive("mbstd_group_size", group, int, _WHOLE_BATCH)
-    network, own = build(name, tensors, clamp=sum(clamps), group=group, base=base, most=most)
+    network, own = architecture.build(name, tensors, clamp=sum(clamps), group=group, base=base, most=most)
     known = stated_by(name, network.config)
     check_options(name, options, known, network.config)
     expect(name, records[""].state, known)
@@ -116,7 +119,7 @@ def _of_pytorch(name: str, tensors: Mapping[str, Tensor], records: Mapping[str, 
     return network, own
 
 
-def _of_tensorflow(name: str, record: Record, variables: Mapping[str, Any]) -> Built:
+def _of_tensorflow(name: str, record: recorded.Record, variables: Mapping[str, Any]) -> architecture.Built:
     version = record.state.get("version")
     if type(version) is not int or version < _OLDEST:
         raise ValueError(
@@ -128,31 +131,33 @@ def _of_tensorflow(name: str, record: Record, variables: Mapping[str, Any]) -> B
     base, most = base * 2 if type(base) is int else None, options.get("fmap_max")
     clamp = _positive("conv_clamp", options.get("conv_clamp"), int | float, 0)
     group, tensors = _positive("mbstd_group_size", group, int, _WHOLE_BATCH), tensorflow.tensors(name, variables)
-    network, own = build(name, tensors, clamp=clamp, group=group, base=base, most=most)
+    network, own = architecture.build(name, tensors, clamp=clamp, group=group, base=base, most=most)
     check_options(name, options, stated_by(name, network.config), network.config)
     return network, own
 
 
-def _networks(value: Any) -> dict[str, Record]:
+def _networks(value: Any) -> dict[str, recorded.Record]:
     """The value of a pickle as G, D and G_ema."""
     values = list(value[:_MOST_IN_A_ROW]) if isinstance(value, list | tuple) else [value]
     found: dict[str, Any] = {}
     if isinstance(value, dict):
         found = {name: value[theirs] for theirs, name in _NAMES.items() if value.get(theirs) is not None}
-    elif all(isinstance(network, Record | None) for network in values):
+    elif all(isinstance(network, recorded.Record | None) for network in values):
         found = _told_apart([network for network in values if network is not None])
-    if not found or not all(isinstance(network, Record) for network in found.values()):
+    if not found or not all(isinstance(network, recorded.Record) for network in found.values()):
         raise ValueError(f"it holds {shown(value)}, expected the networks G, D and G_ema")
     return {name: found[name] for name in ("G", "D", "G_ema") if name in found}
 
 
-def _told_apart(networks: list[Record]) -> dict[str, Record]:
+def _told_apart(networks: list[recorded.Record]) -> dict[str, recorded.Record]:
     """Networks in a list by their kind. Of two generators the one called Gs, or the last, is the averaged one."""
-    judges: list[Record] = []
-    generators: list[Record] = []
+    judges: list[recorded.Record] = []
+    generators: list[recorded.Record] = []
     for network in networks:
-        variables = pairs(network.state.get("variables"), "variables")
-        judge = "iscriminator" in network.class_name or any("FromRGB" in name[:LONGEST_NAME] for name, _ in variables)
+        variables = recorded.pairs(network.state.get("variables"), "variables")
+        judge = "iscriminator" in network.class_name or any(
+            "FromRGB" in name[: recorded.LONGEST_NAME] for name, _ in variables
+        )
         (judges if judge else generators).append(network)
     if len(judges) > 1 or len(generators) > 2:
         raise ValueError(f"it holds a list of {len(judges)} discriminators and {len(generators)} generators")
@@ -163,7 +168,7 @@ def _told_apart(networks: list[Record]) -> dict[str, Record]:
 def flat(kwargs: Any, levels: int = 3) -> dict[str, Any]:
     """The arguments of a network's constructor, with those of nested tables."""
     options: dict[str, Any] = {}
-    for name, value in pairs(kwargs, "the options"):
+    for name, value in recorded.pairs(kwargs, "the options"):
         options |= {name: value} if name not in _NESTED else flat(value, levels - 1) if levels else {}
     return options
 
@@ -199,9 +204,9 @@ def check_options(name: str, options: Mapping[str, Any], known: Mapping[str, Any
             raise ValueError(f"its network was made with the option {shown(option)}, which StyleGAN2 does not have")
 
 
-def check_layers(network: nn.Module, records: Mapping[str, Record]) -> None:
+def check_layers(network: torch.nn.Module, records: Mapping[str, recorded.Record]) -> None:
     """Check that the layers state the activations and gains of ours."""
-    for theirs, ours in official_names(network).items():
+    for theirs, ours in architecture.official_names(network).items():
         layer, _, kind = theirs.rpartition(".")
         if kind == "weight" and layer in records:
             module = network.get_submodule(ours.rpartition(".")[0])

@@ -7,22 +7,21 @@ Its graph supports square RGB images without classes, output skips in G, residua
 in the minibatch statistics. A limit of a convolution's output matters to float16 only and is dropped.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from models.foreign import Converted, Foreign
+from models.stylegan2 import discriminator, generator
+from models.stylegan2 import layers as blocks
+from models.stylegan2 import mapping as mappings
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
-from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import architecture
-from models.stylegan2.foreign.architecture import Built, Rules, official_names, translated
-from models.stylegan2.generator import Generator
-from models.stylegan2.layers import blur
-from models.stylegan2.mapping import MappingNetwork
 from system.files import replacing
 from torch_utils import config as configs
 from torch_utils import torchfile
@@ -36,7 +35,7 @@ MOST_IN_A_ROW = 16  # state dicts in a list
 WIDEST = 512  # feature maps up to 32 x 32
 PER_MULTIPLIER = 16384  # feature maps times resolution beyond 32 x 32, for each unit of channel_multiplier
 
-_RULES: Rules = (
+_RULES: architecture.Rules = (
     (r"mapping\.layers\.(\d+)", lambda i: f"style.{i + 1}"),
     (r"synthesis\.const", "input.input"),
     (r"synthesis.*\.(\d+)\.conv(\d)\.noise\.fixed", lambda k, conv: f"noises.noise_{2 * k - 1 + conv if k else 0}"),
@@ -90,7 +89,7 @@ ROSINALITY = Foreign(
 )
 
 
-def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+def to_rosinality(networks: Mapping[str, torch.nn.Module]) -> dict[str, Any]:
     """G_ema, and G and D if given, as the contents of a converted file, which its `Generator` and `Discriminator` load.
 
     Raises ValueError if its graph cannot hold a network, with the reason.
@@ -106,16 +105,16 @@ def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     return contents
 
 
-def write_rosinality(path: Path, networks: Mapping[str, nn.Module]) -> None:
+def write_rosinality(path: Path, networks: Mapping[str, torch.nn.Module]) -> None:
     """Write `to_rosinality` of the networks to a file, atomically."""
     contents = to_rosinality(networks)
     with replacing(path) as temporary:
         torch.save(contents, temporary)
 
 
-def state_of(network: nn.Module) -> dict[str, Tensor]:
+def state_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The state dict of a network in their program."""
-    state: dict[str, Tensor] = {}
+    state: dict[str, torch.Tensor] = {}
     own = network.state_dict()
     for theirs, ours in _names(network).items():
         before, after = _axes(theirs)
@@ -124,7 +123,7 @@ def state_of(network: nn.Module) -> dict[str, Tensor]:
     return state | _filters(network)
 
 
-def _read(name: str, state: dict[str, Tensor]) -> Built:
+def _read(name: str, state: dict[str, torch.Tensor]) -> architecture.Built:
     """The network of a state dict; a generator lacks its average w."""
     start, first = ("convs", r"\.[1-9]\d?\.") if name == "D" else ("to_rgbs", r"\.\d\d?\.")
     doublings = len({key.split(".")[1] for key in state if re.match(start + first, key)})
@@ -133,8 +132,12 @@ def _read(name: str, state: dict[str, Tensor]) -> Built:
         raise ValueError(f"it has {doublings} blocks {start}.… and {layers} layers style.…")
     size = {"height": 4 << doublings, "width": 4 << doublings, "mapping_layers": layers or 1}
     with torch.device("meta"):  # as large, with the same names
-        same = Discriminator(DiscriminatorConfig(**size)) if name == "D" else Generator(GeneratorConfig(**size))
-    official, shapes = {ours: theirs for theirs, ours in official_names(same).items()}, {}
+        same = (
+            discriminator.Discriminator(DiscriminatorConfig(**size))
+            if name == "D"
+            else generator.Generator(GeneratorConfig(**size))
+        )
+    official, shapes = {ours: theirs for theirs, ours in architecture.official_names(same).items()}, {}
     for theirs, ours in _names(same).items():
         if theirs in state:
             before, after = _axes(theirs)
@@ -151,19 +154,19 @@ def _read(name: str, state: dict[str, Tensor]) -> Built:
     return network, architecture.renamed(own, names, network)
 
 
-def _names(network: nn.Module) -> dict[str, str]:
+def _names(network: torch.nn.Module) -> dict[str, str]:
     """Their name -> ours, for every tensor but the average w, which a file holds beside the state dicts."""
-    return translated((name for name in network.state_dict() if name != "mapping.w_average"), _RULES)
+    return architecture.translated((name for name in network.state_dict() if name != "mapping.w_average"), _RULES)
 
 
 def _axes(theirs: str) -> tuple[int, int]:
     return next((axes for pattern, axes in _AXES.items() if re.fullmatch(pattern, theirs)), (0, 0))
 
 
-def _filters(network: Any) -> dict[str, Tensor]:
+def _filters(network: Any) -> dict[str, torch.Tensor]:
     """The low-pass filters that a state dict repeats for every resampling layer; those of a generator have gain 4."""
-    f, steps = blur(torch.device("cpu")), range(network.config.doublings)
-    if isinstance(network, Discriminator):
+    f, steps = blocks.blur(torch.device("cpu")), range(network.config.doublings)
+    if isinstance(network, discriminator.Discriminator):
         return {f"convs.{i + 1}.{branch}.0.kernel": f.clone() for i in steps for branch in ("conv2", "skip")}
     kernels = [name for i in steps for name in (f"convs.{2 * i}.conv.blur.kernel", f"to_rgbs.{i}.upsample.kernel")]
     return {name: 4 * f for name in kernels}  # noqa: C420 (a tensor for each)
@@ -198,12 +201,14 @@ def _check(name: str, config: Any) -> None:
         raise ValueError(f"{name} has no place in a file of rosinality's program: {reasons[0]}")
 
 
-def _average(known: Tensor | None, tensors: Mapping[str, Tensor], name: str, config: Any) -> tuple[Tensor, str]:
+def _average(
+    known: torch.Tensor | None, tensors: Mapping[str, torch.Tensor], name: str, config: Any
+) -> tuple[torch.Tensor, str]:
     """The average w, and where it comes from."""
     if known is not None:
         if known.numel() != config.w_dim:
             raise ValueError(f"{AVERAGE} has {known.numel()} numbers, expected {config.w_dim}, the width of w")
         return known.reshape(config.w_dim), AVERAGE
-    mapping = MappingNetwork(config.z_dim, 0, config.w_dim, config.mapping_layers, track_average=False)
+    mapping = mappings.MappingNetwork(config.z_dim, 0, config.w_dim, config.mapping_layers, track_average=False)
     mapping.load_state_dict({key: tensors[f"{name}.mapping.{key}"] for key in mapping.state_dict()})
     return architecture.average_w(mapping, config.z_dim, sum(t.numel() for t in mapping.parameters()))

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from models.families import load_network, read_network, save_network
-from models.stylegan2.foreign.lucidrains import LucidrainsConfig, Scaling
+from models.stylegan2.foreign.lucidrains import Scaling
+from models.stylegan2.foreign.lucidrainsconfig import LucidrainsConfig
 from tests.models.foreign.test_lucidrains import SIZE, WIDTHS, D, network, reference, state
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from training.augment import Augmentation
 from training.augment.chances import CATEGORIES, Drawn
+from training.augment.pipeline import Augmentation
 from training.recipe import Draws
 
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from tests.training.augment.chances import Said, drawn
-from training.augment import COLOR
 from training.augment.color import add_noise, cut_out, recolor
+from training.augment.pipeline import COLOR
 
 V = np.array([1, 1, 1, 0]) / np.sqrt(3)
 

@@ -9,8 +9,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.training.augment.chances import ALL, CPU, Said, augmented, drawn
-from training.augment import COLOR, GEOMETRY, Augmentation
-from training.augment.chances import CATEGORIES, AugmentConfig
+from training.augment.choices import CATEGORIES, AugmentConfig
+from training.augment.pipeline import COLOR, GEOMETRY, Augmentation
 
 RECORDED = Path(__file__).parents[2] / "data" / "augment.npz"
 TOLERANCE = 3e-6  # float32, values up to 1.4

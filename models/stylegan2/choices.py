@@ -1,14 +1,16 @@
 """What a user may choose about the pictures of a generator with styles."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import model_validator
 
 from models.sampler import Options
-from models.stylegan2.centers import MOST
-from models.stylegan2.generator import NoiseMode
 from torch_utils.config import flag
 from torch_utils.flags import MAX_SEED
+
+NoiseMode = Literal["random", "const", "none"]
+MOST_CENTERS = 1000  # ten samples of w for each
 
 _GROUP = "Pictures"
 _LATENTS = "instead of seeds: the w of a projected-w.npz of project.py, with the noise fitted to them"
@@ -34,7 +36,7 @@ class StyleOptions(Options):
 
     latents: Path | None = flag(None, "--latents", _GROUP, _LATENTS, also=_NAMES, instead_of="seeds")
     psi: float = flag(1.0, "--psi", _GROUP, _PSI, also=["--trunc"], slider=(-1, 1.5), ge=-1000, le=1000)
-    centers: int | None = flag(None, "--centers", _GROUP, _CENTERS, slider=(1, 64), ge=1, le=MOST)
+    centers: int | None = flag(None, "--centers", _GROUP, _CENTERS, slider=(1, 64), ge=1, le=MOST_CENTERS)
     psi_cutoff: int | None = flag(None, "--psi-cutoff", _GROUP, _CUTOFF, slider=(0, 40), ge=0)
     psi_from: int = flag(0, "--psi-from", _GROUP, _FROM, slider=(0, 40), ge=0)
     noise_mode: NoiseMode = flag("const", "--noise-mode", _GROUP, _NOISE)

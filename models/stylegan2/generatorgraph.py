@@ -1,0 +1,76 @@
+"""A generator, or a half of it, as a function of named tensors:
+
+    whole       z, c, psi, noise -> images
+    mapping     z, c, psi -> ws
+    synthesis   ws, noise -> images
+
+c [N, classes] is one-hot, an input only of networks with classes; psi [] is the truncation. noise [N, P], an input only
+with random noise, are normal numbers for the P pixels of the noise of all layers. The batch N is free.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.graphs import ExportGraph, Inputs
+from models.stylegan2.choices import NoiseMode
+from models.stylegan2.generator import Generator
+from models.stylegan2.mapping import truncate
+
+Half = Literal["whole", "mapping", "synthesis"]
+HALVES: tuple[Half, Half] = ("mapping", "synthesis")
+
+
+class GeneratorGraph(nn.Module):
+    """The function of a generator, or of a half of it."""
+
+    def __init__(self, G: Generator, half: Half, noise_mode: NoiseMode, cutoff: int | None) -> None:
+        super().__init__()
+        self.mapping = G.mapping if half != "synthesis" else None
+        self.synthesis = G.synthesis if half != "mapping" else None
+        self.num_ws, self.noise_mode, self.cutoff = G.config.num_ws, noise_mode, cutoff
+
+    def forward(
+        self,
+        z: Tensor | None = None,
+        c: Tensor | None = None,
+        psi: Tensor | None = None,
+        ws: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        if self.mapping is not None:
+            assert psi is not None
+            ws = self.mapping(z, c)[:, None, :].expand(-1, self.num_ws, -1)  # [N, L, D]
+            ws = truncate(ws, self.mapping.w_average, psi, self.cutoff)
+        assert ws is not None
+        if self.synthesis is None:
+            return ws
+        if noise is not None:
+            return self.synthesis.render(ws, self.synthesis.parted_noise(noise))
+        return self.synthesis.render(ws, self.synthesis.noises(1, self.noise_mode, None))
+
+
+def graph_of(
+    G: Generator, half: Half, noise_mode: NoiseMode, cutoff: int | None, about: Mapping[str, Any]
+) -> ExportGraph:
+    """The graph of a generator, or of its mapping or synthesis network; `cutoff` is the number of truncated w."""
+
+    def example(batch: int) -> Inputs:
+        source, classes = torch.Generator().manual_seed(batch), G.config.classes
+        inputs: dict[str, Any] = {"z": torch.randn(batch, G.config.z_dim, generator=source)}
+        if classes:
+            inputs["c"] = F.one_hot(torch.arange(batch) % classes, classes).float()
+        if half == "synthesis":
+            with torch.no_grad():
+                inputs = {"ws": G.ws(inputs["z"], inputs.get("c")).contiguous()}
+        else:
+            inputs["psi"] = torch.tensor(1.0 if batch == 1 else 0.5)
+        if half != "mapping" and noise_mode == "random":
+            inputs["noise"] = torch.randn(batch, G.synthesis.noise_size, generator=source)
+        return inputs
+
+    module = GeneratorGraph(G, half, noise_mode, cutoff)
+    return ExportGraph(module, "ws" if half == "mapping" else "images", example, about, "stylegan2")
