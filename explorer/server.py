@@ -65,12 +65,15 @@ class Pages:
         return JSONResponse(told, 422) if "error" in told else Response(data, media_type="image/png")
 
     async def sheet(self, request: Request) -> Response:
-        """The command line of a `Sheet`."""
+        """The command line of a `Sheet`, or why there is none."""
         try:
             sheet = parsed(Sheet, await body(request), "the sheet")
-            return JSONResponse({"command": self.link.scene.sheet(sheet)})
         except ValueError as error:
             return refused(error)
+        try:
+            return JSONResponse({"command": self.link.scene.sheet(sheet)})
+        except ValueError as error:
+            return JSONResponse({"command": "", "why": str(error)})
 
     async def restore(self, request: Request) -> Response:
         """The state in a picture that was dropped on the page: the raw bytes of the file are the body."""

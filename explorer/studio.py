@@ -3,7 +3,7 @@
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,7 +34,6 @@ from models.sampler import (
     learned_classes,
     mixed,
 )
-from models.toolbox import Toolbox
 from sampling.classes import class_names, images_of
 from system.text import printable
 from torch_utils import config
@@ -84,7 +83,7 @@ class Studio:
     about: dict[str, Any]
     threads: int | None = None  # of drafts; None leaves PyTorch's own number
     steady: bool = False  # whether exact pictures can be made with these threads, too
-    open_toolbox: Callable[[Any, Path], Toolbox] | None = None  # of the network's family
+    file: NetworkFile | None = None  # that the network was read from
     _kept: OrderedDict[Any, Picture] = field(default_factory=OrderedDict)
 
     def pictures(self, asked: Asked) -> Iterator[Picture]:
@@ -226,7 +225,7 @@ def open_studio(
         "state": state.model_dump(mode="json"),
     }
     scene = Scene(place, kind, fixed, tuple(more), tuple(names))
-    studio = Studio(scene, sampler, precision, tuple(found), about, open_toolbox=file.family.open_toolbox)
+    studio = Studio(scene, sampler, precision, tuple(found), about, file=file)
     if tried and device.type == "cpu":
         studio.threads, studio.steady = quickest(partial(_draft, studio, state))
     about["threads"] = (studio.threads, studio.steady)

@@ -2,9 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,10 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from explorer.encoding import cropped, encode
 from explorer.pagestate import LATENT, PageState, latent_file
 from explorer.studio import Studio
+from models.families import save_network
 from models.sampler import Blending, Request
-from models.toolbox import Toolbox
+from models.toolbox import Search, Toolbox
+from system.text import public_command
 
 MOST_MARKED = 100  # pictures of one kind
+KEPT = ("kimg", "data")  # metadata of the network's file that a tuned one keeps
 BETWEEN_PICTURES = 0.25  # seconds
 MOST_PLACES = 1000  # pictures on a map
 _Name = Annotated[str, Field(min_length=1, max_length=60)]
@@ -87,6 +91,7 @@ class Project(_Task):
     do: Literal["project"]
     space: Literal["w", "w+"] = "w+"
     steps: int = Field(300, ge=1, le=5000)
+    tuning: int = Field(0, ge=0, le=5000)  # steps of pivotal tuning, which makes another network
 
 
 Any_Task = Project | Show | Find | Learn | Combine | Change | Place
@@ -133,20 +138,42 @@ class Bench:
 
     def _project(self, task: Project, data: bytes, tell: Tell) -> dict[str, Any]:
         pixels = cropped(data, self.studio.sampler.shape)
-        search, last = self.toolbox.search(pixels, task.space, task.steps), 0.0
+        search, whole = self.toolbox.search(pixels, task.space, task.steps), task.steps + task.tuning
         with suppress(StoppedError):
-            for share in search:
-                facts: dict[str, Any] = {"share": share}
-                if (now := time.perf_counter()) - last > BETWEEN_PICTURES:
-                    picture, last = search.picture(), now
-                    facts |= {"likeness": round(search.likeness(picture), 2), "seen": encode(picture, quickly=False)[1]}
-                tell(facts)
+            self._watch(search, search, 0, task.steps / whole, tell)
         picture, library = search.picture(), self.studio.scene.library
         assert library is not None
         name = f"{LATENT}{hashlib.sha256(picture.numpy().tobytes() + data).hexdigest()[:8]}"
         library.parent.mkdir(parents=True, exist_ok=True)
         search.save(latent_file(library, name))
-        return {"latent": name, "likeness": round(search.likeness(picture), 2)}
+        found = {"latent": name, "likeness": round(search.likeness(picture), 2)}
+        if not task.tuning:
+            return found
+        try:
+            self._watch(search, search.tune(task.tuning), task.steps / whole, 1, tell)
+        except StoppedError:  # the latents are good enough
+            return found
+        path = latent_file(library, name).with_suffix(".safetensors")
+        self._save(search.network(), path)
+        likeness = round(search.likeness(search.picture()), 2)
+        return {**found, "tuned": likeness, "command": public_command("explore.py", ["--network", str(path)])}
+
+    def _watch(self, search: Search, steps: Iterable[float], start: float, end: float, tell: Tell) -> None:
+        """Take steps, and tell the page how far they are, between two shares of the whole."""
+        last = 0.0
+        for share in steps:
+            facts: dict[str, Any] = {"share": start + share * (end - start)}
+            if (now := time.perf_counter()) - last > BETWEEN_PICTURES:
+                picture, last = search.picture(), now
+                facts |= {"likeness": round(search.likeness(picture), 2), "seen": encode(picture, quickly=False)[1]}
+            tell(facts)
+
+    def _save(self, network: Any, path: Path) -> None:
+        """Write a tuned copy of the network."""
+        file = self.studio.file
+        assert file is not None
+        facts = {name: file.metadata[name] for name in KEPT if name in file.metadata}
+        save_network(path, file.family.name, {file.shown: network}, {**facts, "tuned": {"from": str(file)}})
 
     def _requests(self, states: Sequence[PageState]) -> list[Request]:
         return [self.studio.prepared(state)[1] for state in states]
@@ -171,7 +198,7 @@ class Bench:
 
 def open_bench(studio: Studio) -> Bench:
     """The tools of a studio's network. Raise ValueError if its family has none."""
-    library = studio.scene.library
-    if studio.open_toolbox is None or library is None:
+    library, opened = studio.scene.library, studio.file.family.open_toolbox if studio.file else None
+    if opened is None or library is None:
         raise ValueError("this network has no directions")
-    return Bench(studio, studio.open_toolbox(studio.sampler, library))
+    return Bench(studio, opened(studio.sampler, library))

@@ -42,6 +42,14 @@ class Search(Protocol):
         """How near a picture is to the one that is searched for: PSNR in dB."""
         ...
 
+    def tune(self, steps: int) -> Iterator[float]:
+        """Train a copy of the network until the latents show the picture; yields the share that is done."""
+        ...
+
+    def network(self) -> Any:
+        """The tuned copy."""
+        ...
+
     def save(self, path: Path) -> None:
         """Write the latents to a file that the family's option for latents takes."""
         ...

@@ -28,7 +28,7 @@ def run(line: str) -> str:
         ("project.py --learning-rate 0.2", "use --rate."),
         ("dataset_tool.py --size 64", "use --resolution."),
         ("dataset_tool.py --output x.zip", "use --dest."),
-        ("generate.py --seedz 3", "No such option '--seedz'. Did you mean '--seeds'?"),
+        ("generate.py --seedz 3", "No such option '--seedz'. (Did you mean one of: '--noise-seed', '--seeds'?)"),
         ("dataset_tool.py inspekt photos", "No such command 'inspekt'. Did you mean 'inspect'?"),
         ("train.py --mirror=True", "Option '--mirror' does not take a value."),
         ("train.py --data my pictures", "unexpected argument pictures: options begin with --; join several values"),

@@ -6,11 +6,12 @@ import { element } from "./panel.js";
 const SLOT = 40; // of the first picture of the mean
 const MEAN = 16; // pictures
 const SIDE = 512; // pixels of the longer side that is sent, at least
+const TUNING = 350; // steps, as in the paper
 const STEP = 0.02; // of the arrow keys, in sides
 
 export class Photo {
   /** `found(latent)` is called with the name of latents that were found. */
-  constructor(about, { small, tasks, tell, found }) {
+  constructor(about, { small, tasks, tell, copy, found }) {
     Object.assign(this, { about, small, tasks, tell, found, image: null });
     const [width, height] = about.size, scale = Math.max(1, SIDE / Math.max(width, height));
     this.canvas = element("canvas", { id: "photo-canvas", tabIndex: 0, width: Math.round(width * scale), height: Math.round(height * scale), ariaLabel: "The part of the photograph that is searched for: drag it, arrow keys move it" });
@@ -25,6 +26,10 @@ export class Photo {
     Object.assign(this, { zoom, turn, ghost });
     this.space = element("select", { id: "photo-space", ariaLabel: "Latents" }, element("option", { value: "w+", textContent: "nearest (w+)" }), element("option", { value: "w", textContent: "easy to edit (w)" }));
     this.steps = element("input", { type: "number", id: "photo-steps", min: 1, max: 5000, step: 1, value: 300, ariaLabel: "Steps" });
+    this.tuning = element("input", { type: "checkbox", id: "photo-tuning" });
+    this.command = element("code", { className: "line" });
+    this.line = element("div", { className: "told", hidden: true }, element("p", { className: "hint", textContent: "The tuned network shows it best. It opens with" }), this.command,
+      element("button", { type: "button", textContent: "Copy", onclick: () => copy(this.command.textContent, "command line") }));
     this.go = element("button", { type: "button", id: "photo-find", className: "main", textContent: "Find it", onclick: () => this.search() });
     this.enough = element("button", { type: "button", id: "photo-enough", textContent: "Good enough", hidden: true, onclick: () => tasks.stop() });
     this.seen = element("img", { id: "photo-seen", alt: "What was found so far", hidden: true });
@@ -33,7 +38,8 @@ export class Photo {
     this.work = element("div", { hidden: true }, element("div", { className: "pair-of" }, this.canvas, this.seen), zoomRow, turnRow, ghostRow,
       element("div", { className: "head" }, element("label", { htmlFor: "photo-space", textContent: "latents" }), this.space),
       element("div", { className: "head" }, element("label", { htmlFor: "photo-steps", textContent: "steps" }), this.steps),
-      element("div", { className: "buttons" }, this.go, this.enough), tasks.bar, this.likeness);
+      element("div", { className: "head" }, element("label", { htmlFor: "photo-tuning", textContent: "tune the network to it", title: "Pivotal tuning: a copy of the network that shows the photograph is saved" }), this.tuning),
+      element("div", { className: "buttons" }, this.go, this.enough), tasks.bar, this.likeness, this.line);
     this.element = element("section", { id: "photo", className: "tab" }, element("div", { className: "row" }, element("div", { className: "head" },
       element("label", { textContent: "photograph" }), element("button", { type: "button", id: "photo-choose", textContent: "Choose", onclick: () => this.file.click() })), this.file, this.hint), this.work);
     this.listen();
@@ -120,7 +126,8 @@ export class Photo {
     const data = await new Promise((resolve) => sent.toBlob(resolve, "image/png"));
     this.go.hidden = true;
     this.enough.hidden = false;
-    const task = { do: "project", space: this.space.value, steps: Math.max(1, Math.round(this.steps.valueAsNumber || 300)) };
+    const task = { do: "project", space: this.space.value, steps: Math.max(1, Math.round(this.steps.valueAsNumber || 300)), tuning: this.tuning.checked ? TUNING : 0 };
+    this.line.hidden = true;
     const watch = async ({ likeness }) => {
       if (likeness === undefined) return;
       this.likeness.textContent = `${likeness.toFixed(1)} dB`;
@@ -136,5 +143,9 @@ export class Photo {
     this.enough.hidden = true;
     this.likeness.textContent = answer ? `${answer.likeness.toFixed(1)} dB: found, shown and kept` : " ";
     if (answer) this.found(answer.latent);
+    if (!answer?.command) return;
+    this.likeness.textContent = `${answer.likeness.toFixed(1)} dB, ${answer.tuned.toFixed(1)} dB by the tuned network`;
+    this.command.textContent = answer.command;
+    this.line.hidden = false;
   }
 }

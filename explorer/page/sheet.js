@@ -88,10 +88,12 @@ export class Sheet {
     const { name, sheet } = this.control, rows = seedsOf(this.rows.value), cols = seedsOf(this.cols.value);
     if (!sheet.length || !rows.length || !cols.length) return;
     const { options: { [name]: _, ...options }, ...rest } = this.state;
-    const body = JSON.stringify({ state: { ...rest, options }, rows, cols, layers: spelled(this.layers, this.about) });
+    const body = JSON.stringify({ state: { ...rest, latent: "", options }, rows, cols, layers: spelled(this.layers, this.about) });
     const answer = await this.post("sheet", body);
     if (!answer) return;
-    this.command.textContent = (await answer.json()).command;
+    const { command, why } = await answer.json();
+    this.command.textContent = command || why;
+    this.line.lastChild.hidden = !command;
     this.line.hidden = !this.open;
   }
 }

@@ -65,8 +65,8 @@ export class Workplace {
   }
 
   photograph() {
-    const { about, small, page: { post, tell, change, keep } } = this;
-    this.photo = new Photo(about, { small, tell, tasks: new Tasks("photo", post, tell), found: (latent) => {
+    const { about, small, page: { post, tell, copy, change, keep } } = this;
+    this.photo = new Photo(about, { small, tell, copy, tasks: new Tasks("photo", post, tell), found: (latent) => {
       change({ ...EMPTY, latent }, true);
       keep();
     } });

@@ -285,7 +285,9 @@ def test_sheets(client, link):
     sheet = {"rows": [1, 2], "cols": [3], "layers": "coarse", "state": {"options": {"psi": 0.5}}}
     line = "python style_mixing.py --network a.safetensors --rows 1,2 --cols 3 --styles coarse --psi 0.5"
     assert client.post("/sheet", content=json.dumps(sheet)).json() == {"command": line}
-    for wrong in ({"layers": "$(x)"}, {"rows": []}, {"cols": [-1]}, {"state": {"options": {"centers": 2}}}, {"x": 1}):
+    unfit = client.post("/sheet", content=json.dumps(sheet | {"state": {"options": {"centers": 2}}}))
+    assert unfit.status_code == 200 and "because of --centers: leave it out" in unfit.json()["why"]
+    for wrong in ({"layers": "$(x)"}, {"rows": []}, {"cols": [-1]}, {"x": 1}):
         answer = client.post("/sheet", content=json.dumps(sheet | wrong))
         assert answer.status_code == 422 and "\n" not in answer.json()["error"]
 

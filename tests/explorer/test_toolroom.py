@@ -132,6 +132,18 @@ def test_a_photograph_is_found_and_its_latents_make_the_same_bytes_anywhere(room
     assert spot != room.work(Place(do="place", axes=("pca0", "pca1"), states=(PageState(),)))["points"][0]
 
 
+def test_a_photograph_tunes_a_copy_of_the_network(room):
+    found = room.work(Project(do="project", steps=20, tuning=20), picture())
+    assert found["tuned"] > found["likeness"]
+    _, script, flag, place = shlex.split(found["command"])
+    assert (script, flag) == ("explore.py", "--network")
+    network, values, *_ = room.arguments
+    tuned = open_studio(place, {"directions": values["directions"]}, torch.device("cpu"), "fp32")
+    plain = open_studio(network, values, torch.device("cpu"), "fp32")
+    state = PageState(latent=found["latent"])
+    assert tuned.about["kind"] == plain.about["kind"] and tuned.exact(state).data != plain.exact(state).data
+
+
 def test_a_search_is_good_enough_when_the_page_says_so(room):
     def stop():
         while room.told.get("share", 0) == 0:

@@ -25,6 +25,17 @@ def test_the_picture_comes_nearer_and_its_latents_are_kept(tmp_path):
         assert torch.equal(kept, last)
 
 
+def test_a_tuned_network_shows_the_picture_better():
+    G = tiny_generator()
+    (target,) = pictures_of(tiny_generator(channel_max=8), [5])
+    search = Portrait(G, target, "w", steps=20)
+    list(search)
+    before, plain = search.likeness(search.picture()), pictures_of(G, [5])[0]
+    assert list(search.tune(30))[-1] == 1 and search.network() is not G
+    assert search.likeness(search.picture()) > before + 1
+    assert torch.equal(pictures_of(G, [5])[0], plain)
+
+
 def test_a_search_ends_early_with_what_it_has():
     G = tiny_generator()
     (target,) = pictures_of(G, [5])
