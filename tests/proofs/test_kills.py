@@ -21,7 +21,7 @@ from system import files
 from tests.proofs.children import status_of
 from tests.training.runs import resume, train
 from tests.training.test_resume import assert_equal_runs
-from torch_utils import checkpoint, runs
+from torch_utils import runs
 from training import run as loop
 from training.run import Run
 from training.state import Saver
