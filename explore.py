@@ -4,7 +4,9 @@ import system.start  # noqa: F401 (first)
 
 import errno
 import secrets
+import signal
 import socket
+import sys
 import threading
 import webbrowser
 from functools import partial
@@ -73,6 +75,7 @@ def main(
     door = _door(listen or HERE, port)
     link = links.Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that films are removed then, too
     films, choice = filmroom.FilmRoom(link), offered.Offered(place, RUNS)
     tools = [toolroom.ToolRoom(link.arguments, name) for name in ("tool", "photo")]
     guests = others.Others(link, choice)

@@ -99,3 +99,20 @@ def test_a_server_answers_and_ends_with_ctrl_c(tmp_path):
             assert process.wait(60) == 130 and rest == "Ctrl-C ends it\n"
         finally:
             process.kill()
+
+
+def test_a_server_that_is_ended_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    command = [sys.executable, str(ROOT / "explore.py"), "--network", "styles.safetensors", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            process.stdout.readline()
+            process.stdout.readline()
+            process.stdout.readline()
+            assert list((tmp_path / "temporary").glob("explorer-films-*"))
+            process.terminate()
+            assert process.wait(60) == 143
+        finally:
+            process.kill()
+    assert not list((tmp_path / "temporary").glob("explorer-films-*"))
