@@ -10,7 +10,7 @@ from imaging.grid import save_image, sheet
 from imaging.pixels import to_images, to_pil, to_pixels
 from torch_utils.cli import Command, option, say
 from training.augment.chances import Drawn
-from training.augment.choices import AugmentConfig, Pipe
+from training.augment.config import AugmentConfig, Pipe
 from training.augment.pipeline import Augmentation
 from training.recipe import Draws
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_utils import distributed
-from training.augment.choices import CATEGORIES, AugmentConfig
+from training.augment.config import CATEGORIES, AugmentConfig
 from training.recipe import Draws
 
 # Every number has a name. All are drawn every time, so no number depends on which augmentations are on.

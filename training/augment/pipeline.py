@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from training.augment.chances import Drawn
-from training.augment.choices import CATEGORIES
 from training.augment.color import Filtering, add_noise, cut_out, recolor
+from training.augment.config import CATEGORIES
 from training.augment.geometry import Resampling, inverse
 
 GEOMETRY = frozenset(CATEGORIES["blit"] + CATEGORIES["geom"])

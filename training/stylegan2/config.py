@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from models.family import Shape
 from models.stylegan2.config import FP16_CLAMP, DiscriminatorConfig, GeneratorConfig
 from torch_utils.config import build, flag
-from training.augment.choices import AugmentConfig
+from training.augment.config import AugmentConfig
 from training.config import MODEL, PRESET, AverageConfig, RunConfig, Section, largest_divisor, share_of
 
 KIND = "logistic: as in the papers; rpgan: R3GAN's relativistic pairs, with a penalty on reals and fakes"

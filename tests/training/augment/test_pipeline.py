@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.training.augment.chances import ALL, CPU, Said, augmented, drawn
-from training.augment.choices import CATEGORIES, AugmentConfig
+from training.augment.config import CATEGORIES, AugmentConfig
 from training.augment.pipeline import COLOR, GEOMETRY, Augmentation
 
 RECORDED = Path(__file__).parents[2] / "data" / "augment.npz"

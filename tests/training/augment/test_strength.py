@@ -13,7 +13,7 @@ from tests.training.stylegan2.test_recipe import draws, reals, recipe
 from tests.training.test_resume import assert_equal_runs
 from training import plan as plans
 from training.augment.chances import Drawn, Strength
-from training.augment.choices import AugmentConfig
+from training.augment.config import AugmentConfig
 from training.course import Asked
 from training.courses import find
 
