@@ -5,6 +5,7 @@ import torch
 
 from models.sampler import MixedStream, Request
 from models.stylegan2.composing import read_parts
+from models.stylegan2.directionfile import Directions, fingerprint, save_directions
 from models.stylegan2.latents import save_ws
 from models.stylegan2.sampler import StyleOptions, StyleSampler
 from tests.networks import requests, tiny_generator
@@ -78,3 +79,30 @@ def test_classes_and_files_of_sources_are_checked(G, tmp_path):
         ws_with(G, "2/3@0")
     with pytest.raises(FileNotFoundError, match=r"there is no file .*b\.npz"):
         ws_with(G, f"{tmp_path}/b.npz@0")
+
+
+def test_steps_along_directions_act_in_their_layers(G, tmp_path):
+    """w + strength * scale * direction, in the layers of the file or in those that are named."""
+    vectors = torch.nn.functional.normalize(torch.randn(2, 8, generator=torch.Generator().manual_seed(0)))
+    path = tmp_path / "d.safetensors"
+    found = Directions(
+        names=("tall", "a"),
+        vectors=vectors,
+        scales=torch.tensor([0.5, 2.0]),
+        layers=((0, 1), (2, 3, 4, 5)),
+        method="drawn",
+        num_ws=6,
+        network=fingerprint(G),
+    )
+    save_directions(path, found)
+    moved = ws_with(G, "", move="tall:2;a:-1.5@middle;1:1@0", directions=path) - ws_with(G, "")
+    expected = torch.zeros(6, 8)
+    expected[:2] += 2 * 0.5 * vectors[0]
+    expected[3:] -= 1.5 * 2 * vectors[1]
+    expected[0] += 2 * vectors[1]
+    assert torch.allclose(moved[0], expected, atol=1e-5)
+    for styles in ("", "2@0-5"):  # the steps come after the styles
+        step = ws_with(G, styles, move="tall:1", directions=path) - ws_with(G, styles)
+        assert torch.allclose(step[0, :2], 0.5 * vectors[0].expand(2, -1), atol=1e-5) and not step[0, 2:].any()
+    with pytest.raises(ValueError, match="--move needs --directions"):
+        StyleOptions(move="tall:1")
