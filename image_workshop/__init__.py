@@ -1,0 +1,3 @@
+"""Image generators in Python."""
+
+import system.start  # noqa: F401 (first)
