@@ -8,6 +8,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from PIL import Image
+
+import image_workshop
 from image_workshop import __main__ as program
 
 TINY = ("channel_base=256", "channel_max=16", "mapping_layers=1", "z_dim=8", "w_dim=8")
@@ -53,6 +56,18 @@ def explore() -> None:
             process.terminate()
 
 
+def check_library(bundled: str) -> None:
+    """The library gives the pictures of the command, and its saved networks open again."""
+    pipe = image_workshop.pipeline(bundled, device="cpu", psi=0.7)
+    made = pipe(seeds=[0, 1]).images
+    for number, image in enumerate(made):
+        assert Image.open(f"out/seed{number:04d}.png").tobytes() == image.tobytes()
+    assert image_workshop.pipeline(pipe.save_pretrained("saved"), device="cpu").classes == pipe.classes
+    assert "image-workshop generate --network saved" in Path("saved/README.md").read_text()
+    assert image_workshop.transfer_style(made[0], made[1]).size == (64, 64)
+    assert "ffhq256" in image_workshop.list_networks("ffhq*")
+
+
 def main() -> None:
     """Run everything in the working folder."""
     bundled = str(Path(program.__file__).with_name("assets") / "faces64.safetensors")
@@ -61,6 +76,7 @@ def main() -> None:
     for line in COMMANDS.strip().splitlines():
         words = line.replace("BUNDLED", bundled).split()
         if words[0] == "dataset-tool":
+            check_library(bundled)
             Path("out/seed0000.png").rename("pictures/a.png")
         call(*words)
         if words[0] == "train":
