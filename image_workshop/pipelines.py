@@ -1,5 +1,6 @@
 """Pictures of a network of any family: `pipeline(place)(seeds=[0, 1]).images`."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from image_workshop import sharing
+from imaging.grid import tile
 from imaging.pixels import to_pil
 from models.families import NetworkFile, check_samples, open_sampler, read_network
 from models.sampler import Options, Sampler
@@ -30,6 +32,16 @@ class Pictures:
     def images(self) -> list[Image.Image]:
         """The pictures for PIL."""
         return [to_pil(each) for each in self.pixels]
+
+    def sheet(self, columns: int = 8) -> Image.Image:
+        """All pictures as one, `columns` in a row; small ones enlarged."""
+        return tile(self.pixels.cpu(), min(columns, len(self.pixels)), enlarged=True)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        buffer = io.BytesIO()
+        self.sheet().save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 class Pipeline:

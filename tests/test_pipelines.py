@@ -63,6 +63,17 @@ def test_pictures_of_every_family_are_those_of_the_script(family, tmp_path):
     assert tensor.dtype == torch.uint8 and np.array_equal(tensor[1].permute(1, 2, 0), np.asarray(made[1]))
 
 
+def test_a_notebook_shows_all_pictures_on_a_sheet(network):
+    made = pipeline(network, device="cpu")(range(10))
+    shown = Image.open(io.BytesIO(made._repr_png_()))
+    assert shown.format == "PNG" and np.array_equal(np.asarray(shown), np.asarray(made.sheet()))
+    tiles = np.asarray(made.sheet(5))
+    side = tiles.shape[0] // 2
+    scale = side // 16
+    assert tiles.shape == (2 * side, 5 * side, 3)
+    assert np.array_equal(tiles[side::scale, : side * 5 : scale][:16, :16], np.asarray(made.images[5]))
+
+
 def test_options_of_a_call_replace_those_of_the_pipeline_for_that_call(network):
     pipe = pipeline(network, device="cpu", psi=0.5)
     first = pipe(seeds=1).pixels
