@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 from pathlib import Path
 
@@ -165,3 +166,12 @@ def test_commands_in_texts_are_those_of_the_package():
         "models/train.py": "models/train.py",
     }.items():
         assert rewritten(before, rooms, scripts) == after
+
+
+def test_the_version_is_the_same_everywhere():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    assert f"\nversion: {project['version']}\n" in (ROOT / "CITATION.cff").read_text()
+    first = re.search(r"^## (\S+?),? ", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert first and first[1] == project["version"]
+    assert project["scripts"] == {project["name"]: "image_workshop.__main__:main"}
