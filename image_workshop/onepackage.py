@@ -48,8 +48,9 @@ class OnePackage(build_py):
         files = [path for room in [PACKAGE, *rooms] for path in Path(room).rglob("*.*") if path.suffix != ".pyc"]
         files += [Path(f"{script}.py") for script in scripts] + list(Path("assets").glob(ASSETS))
         root = Path(self.build_lib) / PACKAGE
-        own = Path(__file__).name
-        return {file: root / str(file).removeprefix(f"{PACKAGE}/") for file in sorted(files) if file.name != own}
+        inside = (file.relative_to(PACKAGE) if file.parts[0] == PACKAGE else file for file in sorted(files))
+        pairs = zip(sorted(files), inside, strict=True)
+        return {file: root / place for file, place in pairs if file.name != Path(__file__).name}
 
 
 def names() -> tuple[list[str], list[str]]:
