@@ -7,14 +7,15 @@ from typing import Any, Literal
 import torch
 from PIL import Image
 
-from models.adain.encoders import BUNDLED
 from models.adain.family import FAMILY
 from models.families import read_network
 from sampling.adain.pictures import Picture, of_image, read, to_image
 from sampling.adain.wishes import Styles, Wish, make
+from system.start import ROOT
 from torch_utils.device import resolve_device, switches
 
 Drawn = Image.Image | str | Path  # a picture, or the path of one
+BUNDLED = ROOT / "assets" / "style.safetensors"
 
 
 def transfer_style(
