@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from models.families import FAMILIES, NetworkFile, load_network, read_network
@@ -107,8 +108,11 @@ def _job(source: Source, dest: Path, class_names: Sequence[str]) -> tuple[Family
 def _row(network: nn.Module) -> tuple[Family, str]:
     """The family of a network, and the part that it is."""
     for family in FAMILIES.values():
-        parts = [*family.shown, *family.parts]
-        for name in parts:
-            if type(network) is family.parts[name].build:
-                return family, name
+        for name in [*family.shown, *family.parts]:
+            part = family.parts[name]
+            if isinstance(settings := getattr(network, "config", None), part.config):
+                with torch.device("meta"):
+                    built = part.build(settings)
+                if type(built) is type(network):
+                    return family, name
     raise ValueError(f"a {type(network).__name__} is no network of this package: take one of from_pretrained")

@@ -1,5 +1,7 @@
 """Style transfer in Python."""
 
+from system.start import ROOT
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +13,6 @@ from models.adain.family import FAMILY
 from models.families import read_network
 from sampling.adain.pictures import Picture, of_image, read, to_image
 from sampling.adain.wishes import Styles, Wish, make
-from system.start import ROOT
 from torch_utils.device import resolve_device, switches
 
 Drawn = Image.Image | str | Path  # a picture, or the path of one
