@@ -37,7 +37,8 @@ def is_program() -> bool:
 def _explain(kind: "type[BaseException]", error: BaseException, trace: object) -> None:
     """Replace `sys.excepthook`: explain a missing package, and print the traceback of any other exception."""
     name = error.name.partition(".")[0] if isinstance(error, ImportError) and error.name else ""
-    if name and name not in sys.stdlib_module_names and not (ROOT / name).exists():
+    ours = name == __name__.partition(".")[0] or (ROOT / name).exists()
+    if name and name not in sys.stdlib_module_names and not ours:
         _end(f"the package {name} is missing or too old")
     sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
 
