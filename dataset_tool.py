@@ -31,7 +31,7 @@ EXAMPLES = """
 Examples:
   python dataset_tool.py --source photos --dest photos-256x256.zip --resolution 256x256
   python dataset_tool.py --source animals.zip --dest animals-128x96.zip --resolution 128x96 --labels folders
-  python dataset_tool.py --source cifar-10-python.tar.gz --dest cifar10.zip
+  python dataset_tool.py --source cifar-10-python.tar.gz --dest cifar10.parquet
   python dataset_tool.py --source photos --dest 'photos-%06d.tar' --shard-size 5000 --resolution 256x256
   python dataset_tool.py --source clip.mp4 --every 10 --dest clip.zip --resolution 512x288 --transform pad
   python dataset_tool.py inspect photos --sheet photos.png
@@ -81,7 +81,7 @@ def main() -> None:
     required=True,
     type=click.Path(),
     group="Output",
-    help="ZIP to write, or shards such as x-{0000..0009}.tar or x-%06d.tar; otherwise a folder",
+    help="x.zip, x.parquet, or WebDataset shards such as x-{0000..0009}.tar or x-%06d.tar; otherwise a folder",
 )
 @option(
     "--shard-size",
@@ -106,7 +106,7 @@ def main() -> None:
     group="Output",
     help="images with equal pixels: count them, drop them, or do not look",
 )
-@option("--overwrite", is_flag=True, group="Output", help="replace an existing ZIP, but never the source")
+@option("--overwrite", is_flag=True, group="Output", help="replace an existing file, but never the source")
 @option("--restart", is_flag=True, group="Output", help="do not continue an interrupted run of this --dest")
 @WORKERS
 def convert_command(
@@ -138,13 +138,13 @@ def check_dest(source: Path, dest: Path, overwrite: bool) -> None:
     if dest.name in ("", ".."):
         raise ValueError(f"--dest {dest} has no name: add the name of a ZIP or folder")
     check_apart(source, dest, "--dest", f"--source {source}")
-    if dest.suffix.lower() == ".zip":
+    if (ending := dest.suffix.lower()) in (".zip", ".parquet"):
         if dest.is_dir():
-            raise ValueError(f"--dest {dest} is a folder, but a name in .zip means a file: choose another name")
+            raise ValueError(f"--dest {dest} is a folder, but a name in {ending} means a file: choose another name")
         if dest.exists() and not overwrite:
             raise ValueError(f"--dest {dest} exists already: name another file, or add --overwrite")
     elif dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):
-        why = " (--overwrite replaces only ZIP files)" if overwrite else ""
+        why = " (--overwrite replaces only files)" if overwrite else ""
         raise ValueError(f"--dest {dest} exists already and is not an empty folder{why}: name another")
     check_folder(dest.parent, f"--dest {dest}")
 

@@ -14,8 +14,9 @@ from imaging import pixels
 from imaging.dataset import choose
 from imaging.labels import SUFFIXES, UNUSED, Labels, from_folders, read_label_file, without
 from imaging.parallel import ordered
+from imaging.parquetwriter import ParquetWriter, check_package, is_parquet_dest
 from imaging.picture import Span
-from imaging.setwriter import ArchiveWriter, ShardWriter, is_shard_dest
+from imaging.setwriter import ArchiveWriter, ShardWriter, Writer, is_shard_dest
 from imaging.sizes import spell
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Job, Source, Work, digest_of, jobs, picture
@@ -95,8 +96,8 @@ def convert(
     """Write the images of a source to `dest`, all of one size and mode.
 
     The bytes written depend only on the source and the options. An interrupted conversion leaves its work in a file
-    beside `dest` (a ZIP, a folder, or shards such as x-%06d.tar), and the next call continues it unless `restart`, and
-    tells so. Broken images are left out. `dest` is replaced atomically. 0 `workers` uses all cores.
+    beside `dest` (x.zip, x.parquet, a folder, or shards such as x-%06d.tar), and the next call continues it unless
+    `restart`, and tells so. Broken images are left out. `dest` is replaced atomically. 0 `workers` uses all cores.
 
     ValueError or FileNotFoundError, in one sentence, if there is nothing to write or something does not fit.
     """
@@ -142,7 +143,9 @@ def _check(dest: Path, options: ConversionOptions, restart: bool) -> None:
         writer = ShardWriter(dest, options.shard_size)
         if restart or not pending(dest):  # what an interrupted run moved there already is looked at in the end
             writer.check_vacant()
-    elif options.shard_size:
+    elif is_parquet_dest(dest):
+        check_package()
+    if options.shard_size and not is_shard_dest(str(dest)):
         raise ValueError(f"--shard-size needs a shard pattern for --dest (e.g. x-%06d.tar), not {dest}")
 
 
@@ -188,14 +191,19 @@ def _write(
     dest: Path, work: WorkFile, source: Source, taken: Labels, options: ConversionOptions, track: Track, count: int
 ) -> None:
     """Write the finished images in the form of `dest`."""
-    shards = is_shard_dest(str(dest))
-    with ShardWriter(dest, options.shard_size, continues=True) if shards else ArchiveWriter(dest) as writer:
+    with _writer(dest, options.shard_size) as writer:
+        if taken.class_names:
+            writer.about["class_names"] = taken.class_names
         written = (done for done in work.rows(with_data=True) if done.data is not None)
         for done in track(written, count, "packing"):
             label = int(taken.values[done.number]) if taken.class_names else None
             writer.append(done.data, label, source.names[done.number])
-        if taken.class_names:
-            writer.about["class_names"] = taken.class_names
+
+
+def _writer(dest: Path, shard_size: int) -> Writer:
+    if is_shard_dest(str(dest)):
+        return ShardWriter(dest, shard_size, continues=True)
+    return ParquetWriter(dest) if is_parquet_dest(dest) else ArchiveWriter(dest)
 
 
 class _Making(Work):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from system.text import parse_size as parse_size
-from system.text import printable, public
+from system.text import printable, program, public
 
 LARGEST_PICTURE = 50_000_000  # pixels that a training image may have: more would not fit in memory
 SHAPES = ((4, 4), (4, 3), (6, 4), (16, 9), (8, 4), (12, 4))  # 1:1, 4:3, 3:2, 16:9, 2:1, 3:1 as (long, short) side
@@ -124,7 +124,7 @@ def conversion(source: str, mark: str, ending: str = ".zip", labels: str = "auto
             folder = Path(os.path.relpath(path.resolve().parent))
     stem = re.sub(r"[^\w .-]", "-", name)
     tool = min(os.path.relpath(TOOL), str(TOOL), key=len)
-    words = ["python", tool, "--source", public(source), "--dest", str(folder / f"{stem or 'images'}-{mark}{ending}")]
+    words = [*program(tool), "--source", public(source), "--dest", str(folder / f"{stem or 'images'}-{mark}{ending}")]
     words += ["--labels", labels] if labels not in ("auto", "none") else []
     words += ["--resolution", mark] if sized else []
     return " ".join(shlex.quote(printable(word, len(word))) for word in words)

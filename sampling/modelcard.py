@@ -21,7 +21,7 @@ from models.places import CARD, CONFIG, MODEL, SAMPLES
 from models.sampler import Sampler, Shape, learned_classes
 from sampling.classes import LONGEST, class_names, kind_of, listed
 from system.files import real_path, replacing
-from system.text import printable
+from system.text import printable, program
 from torch_utils import checkpoint
 from torch_utils.cli import progress
 
@@ -123,8 +123,9 @@ def model_card(card: Card, config: Any) -> str:
     classes = f" in {len(names)} classes ({_escaped(listed(names))})" if names else ""
     stated = [f"license: {json.dumps(card.license)}"] if card.license else []
     held = ", ".join(f"`{part}.…` {family.parts[part].role}" for part in card.parts)
+    tags = ["tags:", *(f"- {tag}" for tag in family.tags), "library_name: image-workshop"]
     sections = [
-        "\n".join(["---", *stated, f"pipeline_tag: {family.task}", "tags:", *(f"- {t}" for t in family.tags), "---"]),
+        "\n".join(["---", *stated, f"pipeline_tag: {family.task}", *tags, "---"]),
         f"# {_escaped(card.name)}",
         f"{family.title} for {kind_of(shape)} images{classes}.",
         f"![Samples]({SAMPLES})\n\n*{card.caption}*" if card.caption else "",
@@ -138,16 +139,17 @@ def model_card(card: Card, config: Any) -> str:
 
 def _use(card: Card, config: Any) -> str:
     family, example = card.family, f"\n{card.family.use(config)}" if card.family.use else ""
-    command = f"    python {family.script} --network {card.name} {family.command}".rstrip() + "\n\n"
+    start = " ".join(program(family.script))
+    command = f"    {start} --network {card.name} {family.command}".rstrip() + "\n\n"
     return f"""## Use
 
-In a checkout of the program that wrote this card, with this folder, or `hf://USER/NAME` once it is on the Hub:
+With the program that wrote this card, and this folder, or `hf://USER/NAME` once it is on the Hub:
 
 {command if family.script else ""}```python
 import torch
-from models.families import load_network
+from image_workshop import from_pretrained
 
-network = load_network({json.dumps(card.name)}){example}
+network = from_pretrained({json.dumps(card.name)}){example}
 ```"""
 
 

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+PREFIX = __name__.rpartition("system")[0]  # "image_workshop." where the package is installed
 SLOW = "torch"  # the one package of others that runs late
 
 
@@ -76,7 +77,8 @@ class _Finder:
     def find_spec(name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name.startswith(f"{SLOW}.") and name in sys.modules:
             return ModuleSpec(name, _Present(sys.modules[name]))
-        own = path is not None and ROOT.joinpath(*name.split(".")[:-1]) in map(Path, path)
+        folder = ROOT.joinpath(*name.removeprefix(PREFIX).split(".")[:-1])
+        own = path is not None and name.startswith(PREFIX) and folder in map(Path, path)
         if not own and name != SLOW:
             return None
         spec = PathFinder.find_spec(name, path, target)

@@ -12,6 +12,7 @@ from pathlib import Path
 LEAST = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+UPGRADE = f"{sys.executable} -m pip install --upgrade image-workshop"  # of the installed package
 PYTHON = VENV / "Scripts" / "python.exe" if os.name == "nt" else VENV / "bin" / "python"
 
 
@@ -42,7 +43,8 @@ def is_program() -> bool:
 def _explain(kind: "type[BaseException]", error: BaseException, trace: object) -> None:
     """Replace `sys.excepthook`: explain a missing package, and print the traceback of any other exception."""
     name = error.name.partition(".")[0] if isinstance(error, ImportError) and error.name else ""
-    if name and name not in sys.stdlib_module_names and not (ROOT / name).exists():
+    ours = name == __name__.partition(".")[0] or (ROOT / name).exists()
+    if name and name not in sys.stdlib_module_names and not ours:
         _end(f"the package {name} is missing or too old")
     sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
 
@@ -53,16 +55,21 @@ def _quit(number: int, frame: object) -> None:
 
 
 def _end(reason: str) -> None:
+    lines = ["Error: {}. This is Python {}.{}.{}, {}. Type:".format(reason, *sys.version_info[:3], sys.executable)]
+    sys.stderr.write("\n    ".join([*lines, *(_remedy() if (ROOT / "pyproject.toml").exists() else [UPGRADE])]) + "\n")
+    raise SystemExit(2)
+
+
+def _remedy() -> "list[str]":
+    """What to type in a checkout."""
+    lines = []
     inside = Path(sys.prefix).resolve() == VENV.resolve()
     typed = " ".join(word if os.name == "nt" else shlex.quote(word) for word in getattr(sys, "orig_argv", [])[1:])
-    lines = ["Error: {}. This is Python {}.{}.{}, {}. Type:".format(reason, *sys.version_info[:3], sys.executable)]
     if inside and sys.version_info >= LEAST:
         lines.append("{} -m pip install -r {}".format(PYTHON, ROOT / "requirements.txt"))
     elif inside or not PYTHON.exists():
         lines.append(f"make -C {ROOT} install    (or see docs/installation.md)")
-    lines.append(f"{PYTHON} {typed}" if typed else "source {}".format(VENV / "bin" / "activate"))
-    sys.stderr.write("\n    ".join(lines) + "\n")
-    raise SystemExit(2)
+    return [*lines, f"{PYTHON} {typed}" if typed else "source {}".format(VENV / "bin" / "activate")]
 
 
 if is_program():

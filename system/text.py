@@ -3,10 +3,12 @@
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 LONGEST = 400  # characters of a quoted text
 LARGEST_SIDE = 65_536  # pixels
+INSTALLED = __package__ != "system"  # as a part of image_workshop, not in a checkout
 CUT = "..."  # replaces credentials, queries and fragments
 DIGEST = "#sha256="  # URL#sha256=... pins the content
 
@@ -103,9 +105,14 @@ def is_cut(text: str) -> bool:
     return ":/" in text and any(f"{mark}{CUT}" in text for mark in (":/", "://", "?", "#"))
 
 
+def program(script: str) -> list[str]:
+    """The words that start a script such as `train.py`; its subcommand where the package is installed."""
+    return ["image-workshop", Path(script).stem.replace("_", "-")] if INSTALLED else ["python", script]
+
+
 def public_command(script: str, arguments: Sequence[str]) -> str:
     """Return the command `python SCRIPT ARGUMENTS...` for records and logs: quoted for a shell, without secrets."""
-    return shlex.join(["python", script, *map(public, arguments)])
+    return shlex.join([*program(script), *map(public, arguments)])
 
 
 def public_values(values: Any) -> Any:

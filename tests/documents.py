@@ -20,7 +20,7 @@ from torch_utils.cli import Command
 ROOT = Path(__file__).parents[1]
 RECORDS = {"gpu.md"}  # written by a program, with the commands that it ran
 DOCUMENTS = sorted(
-    [ROOT / "README.md", ROOT / "assets" / "README.md"]
+    [*ROOT.glob("*.md"), ROOT / "assets" / "README.md"]
     + [path for path in (ROOT / "docs").glob("*.md") if path.name not in RECORDS]
 )
 PROGRAMS = ("python ", "torchrun ")

@@ -111,8 +111,7 @@ def test_refusals(tmp_path, files, options, message):
         (
             "{set}",
             ["--overwrite"],
-            "--dest {set} exists already and is not an empty folder (--overwrite replaces only ZIP files): "
-            "name another",
+            "--dest {set} exists already and is not an empty folder (--overwrite replaces only files): name another",
         ),
         ("{file}", [], "--dest {file} exists already and is not an empty folder: name another"),
         (

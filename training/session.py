@@ -15,6 +15,7 @@ from custom_ops import build
 from imaging.grid import save_image
 from imaging.sizes import spell
 from system.files import replacing
+from system.text import INSTALLED, program, public_command
 from torch_utils import config as configs
 from torch_utils import distributed, launch, runs
 from torch_utils.cli import counted
@@ -128,7 +129,8 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | No
     elif run.folder is not None:
         network, script = runs.network_path(run.folder, seen), plan.course.family.script
         newest = network if network.is_file() else runs.newest_in(run.folder)
-        how = f"; make pictures with: python {script} --network {shlex.quote(str(newest))}" if newest and script else ""
+        command = shlex.join([*program(script), "--network", str(newest)])
+        how = f"; make pictures with: {command}" if newest and script else ""
         say(f"done{how}")
     run.report.page("stopped" if seen < config.pace.images else "finished")
 
@@ -147,12 +149,13 @@ def _lock(folder: Path | None, held: ExitStack) -> str:
 
 def _resuming_command(folder: Path | None) -> str:
     world, here = distributed.world(), distributed.neighbors()
-    program = f"train.py --resume {shlex.quote(str(folder))}"
+    command = public_command("train.py", ["--resume", str(folder)])
     if world == 1:
-        return f"python {program}"
+        return command
     if launch.started_here():
-        return f"python {program} --gpus {world}{'' if torch.cuda.is_available() else ' --device cpu'}"
-    return f"torchrun --nnodes={world // here} --nproc-per-node={here} {program}"
+        return f"{command} --gpus {world}{'' if torch.cuda.is_available() else ' --device cpu'}"
+    started = f"--no-python {command}" if INSTALLED else command.removeprefix("python ")
+    return f"torchrun --nnodes={world // here} --nproc-per-node={here} {started}"
 
 
 def _announce(plan: Plan, run: Run, command: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import torch
 
-import custom_ops.build
+from custom_ops import build as operators
 from custom_ops.build import library
 from custom_ops.build.library import UnavailableError
 
@@ -43,14 +43,14 @@ def build(name: str, required: bool) -> bool:
     began, device = time.monotonic(), torch.device(name)
     try:
         click.echo(f"{name}: {library.obtain(name)} is ready, after {time.monotonic() - began:.1f} s")
-        why = custom_ops.build.compare(device)
+        why = operators.compare(device)
         result = f"plain PyTorch replaces them: {why}" if why else "all operators agree with plain PyTorch"
     except UnavailableError as error:
         click.echo(f"{name}: not built: {error}")
         return False
     except Exception as error:
         why = result = f"not compared with plain PyTorch ({type(error).__name__}: {error})"
-    click.echo(f"{name}: on {custom_ops.build.model(device)}, PyTorch {torch.__version__}, {result}")
+    click.echo(f"{name}: on {operators.model(device)}, PyTorch {torch.__version__}, {result}")
     return not why
 
 

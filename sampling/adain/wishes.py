@@ -50,12 +50,15 @@ class Styles:
     def measured(self, path: Path, content: Picture) -> Statistics:
         """The statistics of a style for a content."""
         if self.wish.color == "match":
-            return self._measure(match_colors(read(path, "--style").colors[0], content.colors[0])[None])
+            return self.measure(read(path, "--style").colors, content)
         if path not in self._kept:
-            self._kept[path] = self._measure(read(path, "--style").colors)
+            self._kept[path] = self.measure(read(path, "--style").colors, content)
         return self._kept[path]
 
-    def _measure(self, colors: Tensor) -> Statistics:
+    def measure(self, colors: Tensor, content: Picture) -> Statistics:
+        """The statistics of a style of these colors [1, 3, H, W] for a content."""
+        if self.wish.color == "match":
+            colors = match_colors(colors[0], content.colors[0])[None]
         colors = colors.to(next(self.net.parameters()).device)
         if is_whole(colors):
             return self.net.measure(colors)
