@@ -105,11 +105,7 @@ def _run(link: links.Link, door: socket.socket, listening: bool, browser: bool, 
     app = serving.make_app(link, port, token, listening, more, guests)
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
-            log_level="error",
-            ws_max_size=LONGEST_MESSAGE,
-            server_header=False,
-            timeout_graceful_shutdown=1,
+            app, log_level="error", ws_max_size=LONGEST_MESSAGE, server_header=False, timeout_graceful_shutdown=1
         )
     )
     if browser:

@@ -10,11 +10,11 @@ import torch
 
 from benchmarks import turns
 from models.adain.config import StyleConfig
+from models.adain.encoderfiles import BUNDLED
 from models.adain.network import AdaIN
 from models.families import load_network
 from torch_utils.cli import Command, option, say
 
-BUNDLED = turns.ROOT / "assets" / "style.safetensors"
 EXAMPLES = """
 Examples:
   git clone https://github.com/naoto0804/pytorch-AdaIN

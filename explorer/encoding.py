@@ -1,6 +1,8 @@
 """Pictures as bytes: for the page, and as PNG with the settings of the page inside."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from PIL import Image
@@ -35,15 +37,22 @@ def encode(pixels: Tensor, quickly: bool) -> tuple[str, bytes]:
     return "image/jpeg", buffer.getvalue()
 
 
-def restored(data: bytes) -> PageState:
-    """The state in a saved picture. Raise ValueError for other files; nothing is written."""
+@contextmanager
+def _opened(data: bytes, remedy: str) -> Iterator[Image.Image]:
+    """A picture to be read within the block. ValueError, with the remedy, if the bytes are none, or a huge one."""
     try:
         with Image.open(io.BytesIO(data), formats=FILES) as image:
             if image.width * image.height > LARGEST_PICTURE:
                 raise ValueError("the picture is too large")
-            text = getattr(image, "text", {}).get(SETTINGS)
+            yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError("the file is no PNG, JPEG or WebP picture: drop a PNG that this page saved") from error
+        raise ValueError(f"the file is no PNG, JPEG or WebP picture: {remedy}") from error
+
+
+def restored(data: bytes) -> PageState:
+    """The state in a saved picture. Raise ValueError for other files; nothing is written."""
+    with _opened(data, "drop a PNG that this page saved") as image:
+        text = getattr(image, "text", {}).get(SETTINGS)
     if text is None:
         raise PlainError("the picture has no settings in it: drop a PNG that this page saved")
     return read_state(text)
@@ -51,14 +60,9 @@ def restored(data: bytes) -> PageState:
 
 def cropped(data: bytes, shape: Shape) -> Tensor:
     """A picture's middle in the size and colors of a network, uint8 [C, H, W]. ValueError for what is no picture."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FILES) as opened:
-            if opened.width * opened.height > LARGEST_PICTURE:
-                raise ValueError("the picture is too large")
-            image = upright(opened)
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError("the file is no PNG, JPEG or WebP picture: choose another one") from error
+    with _opened(data, "choose another one") as opened:
+        image = upright(opened)
+        image.load()
     mode = MODES[shape.channels]
     image = on_white(image.convert("RGBA")) if "A" in image.mode and mode != "RGBA" else image.convert("RGB")
     return torch.from_numpy(from_pil(center_crop_resize(to_mode(image, mode), shape.width, shape.height)))

@@ -9,9 +9,7 @@ GET  /film/3         the third film as a file
 import errno
 import itertools
 import multiprocessing
-import os
 import shutil
-import signal
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -26,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from explorer import workprocess
 from explorer.bodies import body, refused
 from explorer.filming import open_reel
 from explorer.keyframes import Film, film_command
@@ -132,9 +131,7 @@ class FilmRoom:
 
 def render(pipe: Connection, arguments: tuple[Any, ...], film: Film, path: Path) -> None:
     """Render a film, and tell how far it is: the target of a process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server, which ends its processes
-    with suppress(OSError, AttributeError):
-        os.nice(NICE)
+    workprocess.begin(NICE)
     place, values, device, precision, more = arguments
     try:
         studio = open_studio(place, values, torch.device(device), precision, more)
@@ -157,6 +154,6 @@ def _sentence(error: Exception, path: Path) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the disk of {path.parents[1]} is full: free some space there, and render the film again"
     if is_out_of_memory(error):
-        return "the memory of this device ran out: stop other programs, or start explore.py with --device cpu"
+        return workprocess.OUT_OF_MEMORY
     text = str(error).splitlines()
     return f"the film could not be rendered ({text[0] if text else type(error).__name__})"

@@ -5,7 +5,6 @@ Over its pipe come `("ask", client, message)`, `("save", client, state)` and `("
 """
 
 import json
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from explorer import workprocess
 from explorer.filming import Preview
 from explorer.pagestate import read_state
 from explorer.shelf import Shelf
@@ -90,7 +90,7 @@ def serve(
     pipe: Connection, place: str, values: Mapping[str, Any], device: str, precision: Precision, more: Sequence[str]
 ) -> None:
     """Open a network and answer requests until the pipe closes: the target of a process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server, which closes the pipe
+    workprocess.begin()
     try:
         studio = open_studio(place, values, torch.device(device), precision, more)
     except (OSError, ValueError) as error:
@@ -101,7 +101,7 @@ def serve(
 
 def serve_others(pipe: Connection, device: str, threads: tuple[int | None, bool]) -> None:
     """Answer requests for other networks: the target of a process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    workprocess.begin()
     _answer_all(pipe, {}, None, Shelf(device, threads).find)
 
 
@@ -144,7 +144,7 @@ def _answer(find: Find, waiting: Waiting) -> None:
 def _refusal(asked: Asked | str, error: Exception) -> dict[str, Any]:
     text = str(error)
     if is_out_of_memory(error):
-        text = "the memory of this device ran out: stop other programs, or start explore.py with --device cpu"
+        text = workprocess.OUT_OF_MEMORY
     elif isinstance(error, RuntimeError):
         text = f"the picture could not be computed ({text.splitlines()[0] if text else type(error).__name__})"
         say(f"error: {text}")

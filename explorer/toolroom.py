@@ -8,8 +8,6 @@ POST /tool/stop   end it
 
 import asyncio
 import multiprocessing
-import os
-import signal
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -20,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from explorer import workprocess
 from explorer.bodies import LARGEST_UPLOAD, body, refused
 from explorer.pagestate import parsed
 from explorer.studio import open_studio
@@ -119,9 +118,7 @@ class ToolRoom:
 
 def serve(pipe: Connection, arguments: tuple[Any, ...]) -> None:
     """Do tasks until the pipe closes: the target of a process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server, which ends its processes
-    with suppress(OSError, AttributeError):
-        os.nice(NICE)
+    workprocess.begin(NICE)
     place, values, device, precision, more = arguments
     bench: Bench | None = None
 
@@ -150,7 +147,7 @@ def serve(pipe: Connection, arguments: tuple[Any, ...]) -> None:
 
 def _sentence(error: Exception) -> str:
     if is_out_of_memory(error):
-        return "the memory of this device ran out: stop other programs, or start explore.py with --device cpu"
+        return workprocess.OUT_OF_MEMORY
     text = str(error).splitlines()
     return (
         text[0]

@@ -1,7 +1,5 @@
 """Style transfer in Python."""
 
-from system.start import ROOT
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +7,7 @@ from typing import Any, Literal
 import torch
 from PIL import Image
 
+from models.adain.encoderfiles import BUNDLED
 from models.adain.family import FAMILY
 from models.families import read_network
 from sampling.adain.pictures import Picture, of_image, read, to_image
@@ -16,7 +15,6 @@ from sampling.adain.wishes import Styles, Wish, make
 from torch_utils.device import resolve_device, switches
 
 Drawn = Image.Image | str | Path  # a picture, or the path of one
-BUNDLED = ROOT / "assets" / "style.safetensors"
 
 
 def transfer_style(

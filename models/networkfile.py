@@ -146,7 +146,7 @@ def read(place: Path | str, families: Families, told: Told) -> NetworkFile:
         raise FileNotFoundError(f"there is no file or folder {public(str(place))}: give {KINDS}")
     elsewhere = "" if path == Path(place) else public(str(place))
     if path.is_dir():
-        folder, path = path, newest_in(path) or path / MODEL
+        folder, path = path, _network_in(path)
         if not path.is_file():
             raise FileNotFoundError(
                 f"{folder} is a folder without networks: give the folder of a run that has one, a folder of the Hub "
@@ -163,11 +163,16 @@ def outline(place: Path | str, families: Families) -> tuple[Path, Family] | None
     None for any other place, which `read` opens or refuses.
     """
     path = Path(place)
-    path = (newest_in(path) or path / MODEL) if path.is_dir() else path
+    path = _network_in(path) if path.is_dir() else path
     stated = checkpoint.header(path) if path.is_file() else {}
     family, version = stated.get("family"), stated.get("version")
     known = stated.get("format") in FORMATS and type(version) is int and version <= VERSION
     return (path, families[family]) if known and isinstance(family, str) and family in families else None
+
+
+def _network_in(folder: Path) -> Path:
+    """Where the network of a run folder, or of a folder of the Hub, is if there is one."""
+    return newest_in(folder) or folder / MODEL
 
 
 def wanted(families: Families) -> str:

@@ -60,9 +60,8 @@ def start(processes: int, program: Sequence[str]) -> int:
     If one process fails, the others are stopped. Signals are passed on. Processes print their own errors, the launcher
     reports killed ones. The status is 0, that of the first error, or 128 + the signal that stopped the run.
     """
-    store = torch.distributed.TCPStore(
-        "localhost", 0, is_master=True, wait_for_workers=False
-    )  # the system chooses a port
+    anywhere = 0  # the system chooses a port
+    store = torch.distributed.TCPStore("localhost", anywhere, is_master=True, wait_for_workers=False)
     shared = {
         _MARK: str(os.getpid()),
         "MASTER_ADDR": "localhost",

@@ -30,10 +30,14 @@ class Part(NamedTuple):
 
 def read_parts(text: str, num_ws: int, option: str = "--styles-of") -> tuple[Part, ...]:
     """The parts that a text names, in the order in which they act. Raise ValueError for one that is unfit."""
+    return tuple(_part(piece, num_ws, option) for piece in _pieces(text, "parts", option))
+
+
+def _pieces(text: str, what: str, option: str) -> list[str]:
     pieces = text.split(";") if text.strip() else []
     if len(pieces) > MOST_PARTS:
-        raise ValueError(f"{option}: got {len(pieces)} parts, expected at most {MOST_PARTS}")
-    return tuple(_part(piece, num_ws, option) for piece in pieces)
+        raise ValueError(f"{option}: got {len(pieces)} {what}, expected at most {MOST_PARTS}")
+    return pieces
 
 
 def _part(piece: str, num_ws: int, option: str) -> Part:
@@ -61,10 +65,8 @@ class Move(NamedTuple):
 
 def read_moves(text: str, directions: Directions, num_ws: int, option: str = "--move") -> list[Move]:
     """The steps that a text names. Raise ValueError for one that is unfit."""
-    pieces, moves = text.split(";") if text.strip() else [], []
-    if len(pieces) > MOST_PARTS:
-        raise ValueError(f"{option}: got {len(pieces)} steps, expected at most {MOST_PARTS}")
-    for piece in pieces:
+    moves = []
+    for piece in _pieces(text, "steps", option):
         found = _MOVE.fullmatch(piece)
         if found is None:
             raise ValueError(f"{option}: got {piece.strip()!r}, expected steps such as smile:2;age:-1@0-6")

@@ -166,8 +166,7 @@ class StyleSampler:
 
     def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
         """z [N, D] of the requests' classes -> truncated w [N, L, D]; latents of a file keep their w."""
-        given = [request.stream.ws for request in requests if isinstance(request.stream, LatentStream)]
-        ws = torch.stack(given) if given else self.G.ws(z, self._classes(requests))
+        ws = self._whole_ws(requests, lambda: z)
         return self.composed(self.truncated(ws, [request.label for request in requests]))
 
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
@@ -220,10 +219,13 @@ class StyleSampler:
     @torch.no_grad()
     def _own_ws(self, requests: Sequence[Request], psi: float | None = None) -> Tensor:
         """The truncated w [N, L, D] without styles of other pictures."""
-        labels = [request.label for request in requests]
+        ws = self._whole_ws(requests, lambda: self.latents(requests))
+        return self.truncated(ws, [request.label for request in requests], psi)
+
+    def _whole_ws(self, requests: Sequence[Request], z: Callable[[], Tensor]) -> Tensor:
+        """The w [N, L, D] of requests before truncation: those of a file, or the mapping's of z [N, D]."""
         given = [request.stream.ws for request in requests if isinstance(request.stream, LatentStream)]
-        ws = torch.stack(given) if given else self.G.ws(self.latents(requests), self._classes(requests))
-        return self.truncated(ws, labels, psi)
+        return torch.stack(given) if given else self.G.ws(z(), self._classes(requests))
 
     @torch.inference_mode()
     def _pixels(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
