@@ -21,7 +21,7 @@ const named = namer(about);
 const parts = {};
 let state = null;
 let resting = 0; // timer
-let shown = { number: 0, state: null }; // the newest answer
+let shown = { number: 0, reached: 0, state: null }; // the newest answer
 let last = { state: null, draft: false }; // the newest question
 const asked = new Map(); // number -> { state, draft, start } of questions for the picture
 
@@ -92,16 +92,16 @@ async function answered(told, blob) {
     tell(told.error);
     return setTimeout(() => ask({}), 500);
   }
-  if (told.number < shown.number) return;
+  if (isLate(told)) return;
   if (told.error) {
     parts.panel.blame(told.error);
     return tell(told.error);
   }
   const bitmap = await createImageBitmap(blob);
-  if (told.number < shown.number) return;
+  if (isLate(told)) return;
   for (const number of asked.keys()) if (number < told.number) asked.delete(number);
   const whole = told.share === 1;
-  shown = { number: told.number, state: whole ? question?.state : null };
+  shown = { number: told.number, reached: reached(told), state: whole ? question?.state : null };
   parts.picture.draw(bitmap);
   parts.children.draw(0, bitmap);
   parts.rooms.compare.own(bitmap);
@@ -117,6 +117,12 @@ async function answered(told, blob) {
   if (whole && question) parts.history.picture(question.state, small(bitmap));
   if (told.exact) finish(told);
 }
+
+/** How far an answer is: pictures on the way, a draft, the exact picture. */
+const reached = (told) => (told.exact ? 2 : told.share);
+
+/** Whether a later answer is shown already: pictures are decoded at the same time, and may be ready in another order. */
+const isLate = (told) => told.number < shown.number || (told.number === shown.number && reached(told) < shown.reached);
 
 /** Steps that were left too soon for a picture get theirs when nothing else is to be made. */
 function fill(picture) {

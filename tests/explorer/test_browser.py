@@ -41,6 +41,27 @@ def test_the_picture_and_the_command_line_agree(page, styles, folder, tmp_path, 
     assert np.array_equal(pixels(page), from_pil(Image.open(tmp_path / "mix0005.png")))
 
 
+def test_a_draft_that_is_decoded_late_does_not_replace_the_exact_picture(page, styles, folder, tmp_path, monkeypatch):
+    page.add_init_script("""
+        const decode = window.createImageBitmap;
+        window.createImageBitmap = async (picture) => {
+          const made = await decode(picture);
+          if (picture.type === "image/jpeg") {
+            await new Promise((resume) => setTimeout(resume, 400));
+            window.late = (window.late ?? 0) + 1;
+          }
+          return made;
+        };
+    """)
+    opened(page, styles, "seeds=3")
+    words = shlex.split(at_rest(page, "--seeds 3"))
+    page.wait_for_function("() => window.late")
+    page.wait_for_timeout(100)
+    monkeypatch.chdir(folder)
+    assert CliRunner().invoke(generate.main, [*words[2:], "--outdir", str(tmp_path)]).exit_code == 0
+    assert np.array_equal(pixels(page), from_pil(Image.open(tmp_path / "seed0003.png")))
+
+
 def test_every_control_is_typed_moved_by_keys_and_reset(page, styles):
     opened(page, styles)
     page.fill("#control-psi", "0.5")
