@@ -141,9 +141,7 @@ class StyleSampler:
         """The pictures of requests, uint8 [C, H, W] on the sampler's device, one after another."""
         for first in range(0, len(requests), at_once):
             chunk = requests[first : first + at_once]
-            with torch.inference_mode():
-                pixels = self._pixels(self._truncated_ws(chunk), chunk)
-            yield from pixels
+            yield from self._pixels(self._truncated_ws(chunk), chunk)
 
     def ws(self, requests: Sequence[Request], psi: float | None = None) -> Tensor:
         """The truncated w [N, L, D] of requests, each computed by itself; `psi` replaces the option's."""
@@ -227,7 +225,7 @@ class StyleSampler:
         given = [request.stream.ws for request in requests if isinstance(request.stream, LatentStream)]
         return torch.stack(given) if given else self.G.ws(z(), self._classes(requests))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _pixels(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         return to_pixels(self.render(ws, requests), rounding="truncate")  # [N, C, H, W]
 

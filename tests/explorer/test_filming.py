@@ -2,7 +2,6 @@
 
 import errno
 import io
-import os
 import shlex
 import time
 from pathlib import Path
@@ -30,6 +29,12 @@ from tests.explorer.test_server import HOST, OWN, PORT, TOKEN, Echo
 from tests.networks import save_noisy, save_tiny
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_process_of_its_own(monkeypatch):
+    """Here `render` runs among the tests, whose priority and Ctrl-C must stay."""
+    monkeypatch.setattr("explorer.workprocess.begin", lambda nice=0: None)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +81,6 @@ def written(studio, film: Film, path: Path) -> bytes:
 def test_the_command_line_makes_the_bytes_of_the_film(studios, tmp_path, monkeypatch, name, options, more):
     studio = studios[name]
     film = Film(keys=[key(seed, label=1, options=options) for seed in (4, 7, 4)], **more)
-    monkeypatch.setattr(os, "nice", lambda by: 0)
     data = written(studio, film, tmp_path / "a" / film.file_name)
     python, script, *words = shlex.split(film_command(studio.scene, film))
     assert (python, script) == ("python", "interpolate.py")
@@ -215,7 +219,6 @@ def test_a_process_that_dies_is_told(client, room):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_told_in_a_sentence(folder, tmp_path, monkeypatch, number):
-    monkeypatch.setattr(os, "nice", lambda by: 0)
     told: list[dict] = []
 
     def full(path, frames, fps):
