@@ -19,7 +19,7 @@ def test_every_variant_learns(tmp_path):
     assert result.exit_code == 0, (result.output, result.exception)
     rows = [line for line in result.output.splitlines() if line[:28].strip() in VARIANTS]
     numbers = [tuple(map(float, line[28:].split())) for line in rows]
-    assert len(rows) == 3 and len({content for content, _, _ in numbers}) == 3
+    assert len(rows) == 3 and len({before for _, _, before in numbers}) == 3
     assert all(style < before for _, style, before in numbers)
     with Image.open(dest) as image:
         assert image.width > 4 * 16 and image.height > 3 * 16
