@@ -55,6 +55,7 @@ TARGETS = "pictures of any size, or a folder or ZIP of them; give the option aga
     label="number or name of the class to start from; default: the class whose average image is nearest to the target",
     batch="targets that are optimized at once: more is faster and takes more memory",
     default_batch=8,
+    engine=False,
 )
 @options(
     "Projection",

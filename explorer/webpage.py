@@ -14,7 +14,7 @@ from explorer.pagestate import PageState
 from explorer.studio import refusal
 from models.families import FAMILIES
 from models.foreign import Job, Notes
-from models.graphformats import check_packages
+from models.graphformats import require_packages
 from models.graphs import save
 from models.sampler import learned_classes
 from system.files import check_vacant, replacing
@@ -34,7 +34,7 @@ POLICY = (
 def check(dest: Path) -> None:
     """Raise ValueError if `dest` is not free, or what the page is made of is missing."""
     check_vacant(dest)
-    check_packages(dest)
+    require_packages("ONNX")
     if not all((RUNTIME / name).is_file() for name in RUNTIME_FILES):
         raise ValueError("--format page needs onnxruntime-web: make web fetches it from the npm registry")
 

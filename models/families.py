@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from models import networkfile
+from models import engines, networkfile
 from models.adain import family as adain
 from models.adm import family as adm
 from models.dit import family as dit
 from models.family import Family
 from models.foreign import NOTHING, Told
 from models.networkfile import NetworkFile
-from models.sampler import Options, Sampler
+from models.sampler import Options, Portable, Sampler
 from models.stylegan2 import family as stylegan2
 from torch_utils import config
 from torch_utils.device import Precision, resolve_precision
@@ -93,12 +93,21 @@ def check_samples(file: NetworkFile) -> None:
         )
 
 
-def open_sampler(file: NetworkFile, options: Options, device: torch.device, precision: Precision = "fp32") -> Sampler:
+def open_sampler(
+    file: NetworkFile,
+    options: Options,
+    device: torch.device,
+    precision: Precision = "fp32",
+    engine: engines.Engine = "pytorch",
+) -> Sampler:
     """The sampler of a network file, and of the further networks that `options`, of its family's class, name.
 
-    Raises FileNotFoundError or ValueError if the family makes no pictures from seeds, an option does not fit the
-    network, or a network that an option names cannot be read.
+    The `engine` "onnxruntime" computes the network of the file; PyTorch computes the others. Raises FileNotFoundError
+    or ValueError if the family makes no pictures from seeds, an option does not fit the network, a network that an
+    option names cannot be read, or the engine does not compute such networks.
     """
+    if engine == "onnxruntime":
+        engines.check_onnxruntime(device, precision)
     family, files = file.family, {file.shown: file}
     check_samples(file)
     assert family.open_sampler is not None
@@ -113,4 +122,9 @@ def open_sampler(file: NetworkFile, options: Options, device: torch.device, prec
     placed = {name: network.set_precision(precision).to(device) for name, network in networks.items()}
     # An unconditional network beside a classifier makes pictures of the classifier's classes.
     telling = next((each.metadata for each in files.values() if each.metadata.get("data", {}).get("class_names")), None)
-    return family.open_sampler(placed, options, telling or file.metadata)
+    sampler = family.open_sampler(placed, options, telling or file.metadata)
+    if engine == "pytorch":
+        return sampler
+    if not isinstance(sampler, Portable):
+        raise ValueError(f"--engine onnxruntime does not compute networks of {family.title}: leave it out")
+    return sampler.run_by(engines.open_session)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _TRACES = ("stack_trace", "torch_fn", "source_fn_stack", "from_node")  # paths a
 _WHOLE = 2**63 - 1  # the end of a slice that goes to the end
 
 Inputs = dict[str, Tensor]
+Run = Callable[[Inputs], Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class ExportGraph:
         return {"inputs": shapes[0], "output": shapes[1], **self.about}
 
     @torch.no_grad()
-    def check(self, path: Path, run: Callable[[Inputs], Tensor]) -> float:
+    def check(self, path: Path, run: Run) -> float:
         """The largest difference between an export, which `run` calls, and the module; ValueError if too large."""
         largest = 0.0
         for batch in BATCHES:
@@ -134,12 +136,8 @@ def save_onnx(path: Path, graph: ExportGraph, program: ExportedProgram) -> float
 
     It is called as `InferenceSession("G.onnx").run(None, {"z": z, "psi": np.array(0.7, np.float32)})`.
     """
-    import onnxruntime
-
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    weights = sum(t.nbytes for t in graph.module.state_dict().values())
-    if weights > LARGEST:
-        raise ValueError(f"{path}: ONNX files end at 2 GiB, and this network has {weights / 2**30:.1f}: export a .pt2")
+    check_size(graph, path, "export a .pt2")
     inputs, names = graph.example(2), {"input_names": graph.inputs, "output_names": [graph.output]}
     with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):
         model: Any = torch.onnx.export(program, kwargs=inputs, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
@@ -150,13 +148,30 @@ def save_onnx(path: Path, graph: ExportGraph, program: ExportedProgram) -> float
             node.doc_string = None
         model.model.metadata_props[graph.family] = json.dumps(graph.described())
         model.save(temporary, external_data=False)
-        session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
+        return graph.check(path, open_onnx(temporary))
 
-        def run(inputs: Inputs) -> Tensor:
-            (output,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-            return torch.from_numpy(output)
 
-        return graph.check(path, run)
+def check_size(graph: ExportGraph, what: Path | str, instead: str) -> None:
+    """Raise ValueError if a graph's weights do not fit into ONNX: `what` needs ONNX, and `instead` avoids it."""
+    weights = sum(t.nbytes for t in graph.module.state_dict().values())
+    if weights > LARGEST:
+        raise ValueError(f"{what}: ONNX files end at 2 GiB, and this network has {weights / 2**30:.1f}: {instead}")
+
+
+def open_onnx(model: Path | bytes) -> Run:
+    """The function of an ONNX model in onnxruntime, on a CPU, on as many threads as PyTorch uses."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # without it onnxruntime reports its use to Microsoft
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def run(inputs: Inputs) -> Tensor:
+        (output,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        return torch.from_numpy(output)
+
+    return run
 
 
 def save(path: Path, graph: ExportGraph) -> str:

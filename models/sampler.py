@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from models import graphs
 from torch_utils import seeds
 
 
@@ -202,6 +203,15 @@ class Remembering(Sampler, Protocol):
 
     def remembering(self) -> Self:
         """A sampler of the same networks that keeps parts of its last pictures; pictures are equal to the last bit."""
+        ...
+
+
+@runtime_checkable
+class Portable(Sampler, Protocol):
+    """A sampler whose network another engine than PyTorch can compute, from a graph."""
+
+    def run_by(self, engine: Callable[[graphs.ExportGraph], graphs.Run]) -> Self:
+        """A sampler of the same network, which `engine` computes. ValueError if the network cannot be exported."""
         ...
 
 

@@ -7,14 +7,16 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import torch
 from click.core import ParameterSource
 
 from imaging.film import check_film
+from models.engines import Engine
 from models.families import FAMILIES, NetworkFile, open_sampler, outline, read_network
 from models.sampler import Options, Request, Sampler, learned_classes
 from sampling.classes import class_names, find_class, images_of, listed, titled
@@ -56,6 +58,7 @@ _PLACE = (
 )
 _CLASS = "number or name of the class of all pictures; without it a seed's class is seed mod classes"
 _BATCH = "pictures that a GPU computes at once: more is faster, and may change pixels by a gray level"
+_ENGINE = "what computes the network: onnxruntime is faster on a CPU, and may change pixels by a gray level"
 DEVICE = options("Device", _DEVICE)
 
 
@@ -89,12 +92,13 @@ def sampling_options(
     label: str = _CLASS,
     batch: str = _BATCH,
     default_batch: int = 1,
+    engine: bool = True,
 ) -> Decorator:
     """Give a script the common options. Its function gets an `Opened`, then its own options by name.
 
     `seeds` is the default of --seeds, None for a script without; `seeded` is False if no picture comes from a seed.
     A script of one family takes the options `names` of its `model`; others take those of the opened network's family,
-    which a `Command` adds. `label` and `batch` are the help of --class and --batch.
+    which a `Command` adds. `label` and `batch` are the help of --class and --batch. `engine` adds --engine.
     """
     common = [
         options("Network", ("--network", click.Path(), None, _PLACE, {"metavar": "PLACE"})),
@@ -106,6 +110,7 @@ def sampling_options(
             _DEVICE,
             ("--precision", _PRECISIONS, "auto", "number format of the network's large products; auto is fp32"),
             ("--batch", click.IntRange(min=1), default_batch, batch),
+            *([("--engine", click.Choice(get_args(Engine)), "pytorch", _ENGINE)] if engine else []),
         ),
     ]
 
@@ -155,11 +160,12 @@ def _open(params: dict[str, Any], model: type[Options] | None, names: Sequence[s
     seeded = seeded and "--latents" not in given().values()  # of scripts with --latents of their own
     outdir, text = params.pop("outdir"), params.pop("label")
     check_folder(outdir, f"--outdir {outdir}")
-    device = resolve_device(params.pop("device"))
+    engine, device = params.pop("engine", "pytorch"), params.pop("device")
+    device = resolve_device("cpu" if engine == "onnxruntime" and device == "auto" else device)
     precision = resolve_precision(params.pop("precision"), device)
     if slow := slow_precision(precision, device):
         say(f"note: {slow}")
-    sampler = open_sampler(file, options, device, precision)
+    sampler = open_sampler(file, options, device, precision, engine)
     if text is not None and not sampler.shape.classes:
         raise ValueError(f"--class {text} does not apply, because {file} has no classes: leave it out")
     label = None if text is None else find_class(text, class_names(sampler.metadata, sampler.shape.classes))
@@ -261,7 +267,8 @@ def write_record(
             meant[setting.mark["flag"].lstrip("-")] = value
         if value is not None and (replaced := setting.mark.get("instead_of")):
             meant[replaced] = None
-    about = {"network": file, "kimg": opened.file.metadata.get("kimg"), **facts}
+    runtime = {"onnxruntime": version("onnxruntime")} if params.get("engine") == "onnxruntime" else {}
+    about = {"network": file, "kimg": opened.file.metadata.get("kimg"), **runtime, **facts}
     record_files(script, opened.outdir / f"{of or script}.json", about, meant | dict(resolved or {}))
 
 

@@ -3,38 +3,42 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
+from importlib.util import find_spec
 from statistics import median
 from unittest.mock import patch
 
 import click
-import numpy as np
 import torch
 
+from models.engines import open_session
 from models.families import load_sampler
+from models.graphformats import PACKAGES
+from models.sampler import Sampler
 from models.stylegan2.generator import Generator
 from models.stylegan2.prepared import PreparedSynthesis
+from models.stylegan2.sampler import StyleSampler
 from torch_utils.cli import Command, option, progress, say
 
 EXAMPLES = """
 Examples:
   python -m benchmarks.stylegan2.sampling
-  python convert.py --source assets/faces64.safetensors --dest faces64.onnx
-  python -m benchmarks.stylegan2.sampling --onnx faces64.onnx
+  python -m benchmarks.stylegan2.sampling --network ffhq256 --rounds 3
 """
 PICTURES = 8  # of a round
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--network", type=click.Path(), default="assets/faces64.safetensors", group="Measurement", help="a StyleGAN2")
-@option("--onnx", type=click.Path(path_type=Path), group="Measurement", help="the network, as convert.py exports it")
 @option("--rounds", type=click.IntRange(min=1), default=30, group="Measurement", help="rounds, each of 8 pictures")
-def main(network: str, onnx: Path | None, rounds: int) -> None:
+def main(network: str, rounds: int) -> None:
     """Time pictures of a StyleGAN2 by turns, in seconds of the processor: other programs disturb it less."""
     torch.set_num_threads(1)
-    ways = {"prepared": _of_sampler(network, True), "modules": _of_sampler(network, False)}
-    if onnx is not None:
-        ways["onnxruntime"] = _of_graph(onnx)
+    sampler = load_sampler(network)
+    if not isinstance(sampler, StyleSampler) or not isinstance(sampler.G, Generator):
+        raise ValueError(f"--network {network}: expected a network of StyleGAN2")
+    ways = {"prepared": _pictures(sampler), "modules": _pictures(sampler, prepared=False)}
+    if all(map(find_spec, PACKAGES)):
+        ways["onnxruntime"] = _pictures(sampler.run_by(open_session))
     found: dict[str, list[float]] = {name: [] for name in ways}
     for k in progress(range(rounds + 1), rounds + 1, "rounds"):
         for name, run in ways.items():
@@ -47,11 +51,7 @@ def main(network: str, onnx: Path | None, rounds: int) -> None:
         say(f"{name:<12} {median(each):6.2f} ms a picture, at best {min(each):.2f}; {ratio:.2f} x modules")
 
 
-def _of_sampler(network: str, prepared: bool) -> Callable[[], object]:
-    sampler = load_sampler(network)
-    G = getattr(sampler, "G", None)
-    if not isinstance(G, Generator):
-        raise ValueError(f"--network {network}: expected a network of StyleGAN2")
+def _pictures(sampler: Sampler, prepared: bool = True) -> Callable[[], object]:
     requests = sampler.requests(list(range(PICTURES)), None)
 
     def run() -> None:
@@ -59,17 +59,6 @@ def _of_sampler(network: str, prepared: bool) -> Callable[[], object]:
             list(sampler.sample(requests))
 
     return run
-
-
-def _of_graph(path: Path) -> Callable[[], object]:
-    import onnxruntime  # an optional package
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    shapes = {each.name: [1 if isinstance(side, str) else side for side in each.shape] for each in session.get_inputs()}
-    inputs = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
-    return lambda: [session.run(None, inputs) for _ in range(PICTURES)]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel
 
 from models import graphs
-from models.diffusion import sampler
+from models.diffusion import denoisergraph, sampler
 from models.diffusion.choices import DenoisingOptions
 from models.family import Part
 from models.foreign import Job, Notes
@@ -68,19 +68,6 @@ def use(config: Any) -> str:
 prediction = network(x, t, c)  # of the noisy picture x at level t"""
 
 
-def graph_of(network: Any, family: str, about: Mapping[str, Any]) -> graphs.ExportGraph:
-    """The graph of a denoiser: x [N, C, H, W], t [N] and, with classes, c int64 [N] -> prediction."""
-    config = network.config
-
-    def inputs(batch: int) -> graphs.Inputs:
-        source = torch.Generator().manual_seed(batch)
-        x = torch.randn(batch, config.channels, config.height, config.width, generator=source)
-        found = {"x": x, "t": torch.linspace(999, 0, batch)}
-        return found | ({"c": torch.arange(batch) % config.classes} if config.classes else {})
-
-    return graphs.ExportGraph(network, "prediction", inputs, about, family)
-
-
 def _write_graph(job: Job) -> Notes:
     (network,) = job.networks.values()
     about = {
@@ -89,7 +76,7 @@ def _write_graph(job: Job) -> Notes:
         "class_names": job.class_names,
         "kimg": job.metadata.get("kimg"),
     }
-    return {job.dest: graphs.save(job.dest, graph_of(network, job.metadata["family"], about))}
+    return {job.dest: graphs.save(job.dest, denoisergraph.graph_of(network, job.metadata["family"], about))}
 
 
 GRAPHS = graph_formats(_write_graph)

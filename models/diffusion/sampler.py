@@ -5,7 +5,7 @@ there (`at_once=1`).
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol, Self
@@ -18,10 +18,13 @@ from models.compute import fixed_weights
 from models.diffusion.choices import DenoisingOptions
 from models.diffusion.codec import Codec, open_codec
 from models.diffusion.config import DenoiserConfig, NoisyConfig
-from models.diffusion.guidance import Guidance, denoiser
+from models.diffusion.denoisergraph import graph_of
+from models.diffusion.guidance import Guidance, Network, denoiser
 from models.diffusion.process import Process, kept_steps
 from models.diffusion.solvers import Solver, solver
+from models.graphs import ExportGraph, Run
 from models.sampler import Request, SeedStream, Shape, class_of, learned_classes
+from torch_utils import config as configs
 from torch_utils.device import Precision
 
 CLIPPED = ("eps", "x0", "v")  # objectives whose predicted pictures, never latents, are limited to [-1, 1] as in ADM
@@ -73,6 +76,7 @@ class DenoisingSampler:
             self.shape = Shape(*sides, codec.pictures, classes)
         self.metadata = metadata or {}
         self.learned = learned_classes(self.metadata, classes)
+        self.run: Network | None = None  # the network, computed by another engine
         self._check()
         self.process = steps_of(network.config, self.options.steps).to(self.device)
 
@@ -154,6 +158,13 @@ class DenoisingSampler:
         other.process = steps_of(other.network.config, options.steps).to(other.device)
         return other
 
+    def run_by(self, engine: Callable[[ExportGraph], Run]) -> Self:
+        """A sampler of the same network, which `engine` computes; PyTorch computes the guide, classifier and codec."""
+        run = engine(graph_of(self.network, "denoiser", {"denoiser": configs.to_dict(self.network.config)}))
+        other = copy.copy(self)
+        other.run = lambda x, t, c: run({"x": x, "t": t} | ({} if c is None else {"c": c}))
+        return other
+
     def _shown(self, last: Tensor) -> Tensor:
         if self.codec is not None:
             return self.codec.decode(last)
@@ -170,7 +181,7 @@ class DenoisingSampler:
         if self.classifier is not None:
             guidance = replace(guidance, classifier=self.classifier, classifier_scale=o.classifier_scale)
         denoise = denoiser(
-            network,
+            self.run or network,
             c,
             self.null,
             self.process,
@@ -184,7 +195,7 @@ class DenoisingSampler:
         def noise(step: int) -> Tensor:
             return torch.stack([torch.randn(x.shape[1:], device=self.device, generator=each) for each in streams])
 
-        with fixed_weights(network, self.guide):
+        with fixed_weights(self.run or network, self.guide):
             yield from self.solve(denoise, x, self.process, noise)
 
     @property

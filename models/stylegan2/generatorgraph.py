@@ -8,17 +8,18 @@ c [N, classes] is one-hot, an input only of networks with classes; psi [] is the
 with random noise, are normal numbers for the P pixels of the noise of all layers. The batch N is free.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.graphs import ExportGraph, Inputs
+from models.graphs import ExportGraph, Inputs, Run
 from models.stylegan2.choices import NoiseMode
-from models.stylegan2.generator import Generator
+from models.stylegan2.generator import Generator, Synthesis
 from models.stylegan2.mapping import truncate
+from torch_utils import config as configs
 
 Half = Literal["whole", "mapping", "synthesis"]
 HALVES: tuple[Half, Half] = ("mapping", "synthesis")
@@ -51,6 +52,40 @@ class GeneratorGraph(nn.Module):
         if noise is not None:
             return self.synthesis.render(ws, self.synthesis.parted_noise(noise))
         return self.synthesis.render(ws, self.synthesis.noises(1, self.noise_mode, None))
+
+
+class SynthesisGraph(nn.Module):
+    """The function of a synthesis network: w [N, L, D] and the noise of all layers in a row [N, P] -> images.
+
+    The noise is what layers add: it has been multiplied by their strength.
+    """
+
+    def __init__(self, synthesis: Synthesis) -> None:
+        super().__init__()
+        self.synthesis = synthesis
+
+    def forward(self, ws: Tensor, noise: Tensor) -> Tensor:
+        sizes = [layer.noise.fixed.shape for layer in self.synthesis.layers]
+        parts = noise.split([size.numel() for size in sizes], dim=1)
+        return self.synthesis.render(ws, [p.reshape(-1, 1, *size) for p, size in zip(parts, sizes, strict=True)])
+
+
+class EngineSynthesis:
+    """A synthesis network that another engine computes, as of `Synthesis.render`."""
+
+    def __init__(self, G: Generator, engine: Callable[[ExportGraph], Run]) -> None:
+        self.pixels = [layer.noise.fixed.numel() for layer in G.synthesis.layers]
+        example = graph_of(G, "synthesis", "random", None, {}).example
+        about = {"generator": configs.to_dict(G.config)}
+        self.run = engine(ExportGraph(SynthesisGraph(G.synthesis), "images", example, about, "stylegan2"))
+
+    def render(self, ws: Tensor, noises: Sequence[Tensor | None]) -> Tensor:
+        """w [N, L, D] and the noise of each layer, [H, W] or [N, 1, H, W] -> images [N, channels, H, W]."""
+        parts = [
+            ws.new_zeros(len(ws), pixels) if noise is None else noise.reshape(-1, pixels).expand(len(ws), -1)
+            for noise, pixels in zip(noises, self.pixels, strict=True)
+        ]
+        return self.run({"ws": ws, "noise": torch.cat(parts, dim=1)})
 
 
 def graph_of(

@@ -16,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from imaging.pixels import to_pixels
+from models.graphs import ExportGraph, Run
 from models.sampler import MixedStream, Request, SeedStream, Shape, blended, class_of, learned_classes
 from models.stylegan2.centers import Anchors
 from models.stylegan2.choices import StyleOptions
 from models.stylegan2.composing import read_moves, read_parts
 from models.stylegan2.directionfile import Directions, check_fit, load_directions
 from models.stylegan2.generator import Generator, StyledGenerator
+from models.stylegan2.generatorgraph import EngineSynthesis
 from models.stylegan2.latents import Latents, groups_of, load_latents, mix
 from models.stylegan2.mapping import truncate
 from models.stylegan2.memory import Memory
@@ -56,6 +58,7 @@ class StyleSampler:
         self.latents_of_file = self._file(self.options.latents) if self.options.latents is not None else None
         self.sources, self.steps = self._sources(), self._steps()
         self.memory: Memory | None = None
+        self.engine: EngineSynthesis | None = None
 
     @property
     def device(self) -> torch.device:
@@ -172,7 +175,7 @@ class StyleSampler:
         options, synthesis = self.options, self.G.synthesis
         fitted = [r.stream.maps for r in requests if isinstance(r.stream, LatentStream) and r.stream.maps is not None]
         usual = options.noise_mode != "random" and options.noise_strength == 1 and not fitted
-        if usual and self.memory is None:
+        if usual and self.memory is None and self.engine is None:
             return synthesis(ws, options.noise_mode)
         if options.noise_mode == "random":
             noises = self._noises(requests)
@@ -183,7 +186,7 @@ class StyleSampler:
         else:
             noises = synthesis.noises(len(ws), options.noise_mode, None)
         noises = synthesis.scaled(noises, options.noise_strength)
-        return (self.memory or synthesis).render(ws.float().contiguous(), noises)
+        return (self.engine or self.memory or synthesis).render(ws.float().contiguous(), noises)
 
     def with_options(self, options: StyleOptions) -> Self:
         """A sampler of the same generator with other options. Raises ValueError for options that do not fit it."""
@@ -203,10 +206,21 @@ class StyleSampler:
         other.memory = Memory(self.G.synthesis) if isinstance(self.G, Generator) else None
         return other
 
+    def run_by(self, engine: Callable[[ExportGraph], Run]) -> Self:
+        """A sampler of the same generator whose synthesis network `engine` computes; PyTorch computes w.
+
+        Raises ValueError for a network of another program, which cannot be exported.
+        """
+        if not isinstance(self.G, Generator):
+            raise ValueError("--engine onnxruntime needs a network of StyleGAN2 itself: leave it out")
+        other = copy.copy(self)
+        other.engine = EngineSynthesis(self.G, engine)
+        return other
+
     def in_float32(self) -> Self:
         """A copy that computes in float32."""
         other = copy.copy(self)
-        other.memory = None
+        other.memory = other.engine = None
         other.G = copy.deepcopy(self.G).set_precision("fp32")
         return other
 
