@@ -126,5 +126,5 @@ def open_sampler(
     if engine == "pytorch":
         return sampler
     if not isinstance(sampler, Portable):
-        raise ValueError(f"--engine onnxruntime does not compute networks of {family.title}: leave it out")
+        raise ValueError(f"--engine onnxruntime computes no networks of {family.title}: leave it out")
     return sampler.run_by(engines.open_session)

@@ -212,7 +212,7 @@ class StyleSampler:
         Raises ValueError for a network of another program, which cannot be exported.
         """
         if not isinstance(self.G, Generator):
-            raise ValueError("--engine onnxruntime needs a network of StyleGAN2 itself: leave it out")
+            raise ValueError("--engine onnxruntime computes no networks of lucidrains' program: leave it out")
         other = copy.copy(self)
         other.engine = EngineSynthesis(self.G, engine)
         return other

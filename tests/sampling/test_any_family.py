@@ -94,3 +94,9 @@ def test_its_pictures_are_made_with_its_own_options():
     )
     assert "--psi" in run(generate, "--network", "a.safetensors", "--psi", "0.5", "--device", "cpu")
     assert load_sampler("a.safetensors", steps=3).steps == 3
+
+
+def test_another_engine_needs_a_sampler_that_offers_its_graph():
+    assert run(generate, "--network", "a.safetensors", "--engine", "onnxruntime").endswith(
+        "Error: --engine onnxruntime computes no networks of Toy: leave it out\n"
+    )

@@ -198,6 +198,13 @@ def test_precisions_that_it_does_not_compute_in_are_refused(tmp_path):
     assert refused(result) == "--precision bf16: networks of lucidrains' program compute in fp32 or tf32"
 
 
+def test_another_engine_is_refused(tmp_path):
+    words = ["--network", str(network(tmp_path)), "--engine", "onnxruntime", "--outdir", str(tmp_path)]
+    assert refused(CliRunner().invoke(generate.main, words)) == (
+        "--engine onnxruntime computes no networks of lucidrains' program: leave it out"
+    )
+
+
 def test_it_cannot_be_trained_further(tmp_path):
     path = network(tmp_path)
     assert refused(train("--outdir", str(tmp_path / "runs"), "--transfer", str(path), *tiny_sets())) == (
