@@ -90,8 +90,14 @@ def test_a_tiny_generator_with_classes_and_rectangles(networks, options):
 
 @pytest.mark.parametrize("options", [{}, {"cfg_scale": 2.0, "solver": "heun"}], ids=str)
 def test_a_tiny_denoiser(networks, options):
-    usual = load_sampler(networks / "dit.safetensors", steps=10, **options)
-    assert 0 < apart(usual, moved(usual)) < 1e-5
+    usual, calls = load_sampler(networks / "dit.safetensors", steps=10, **options), []
+
+    def engine(graph):
+        run = engines.open_session(graph)
+        return lambda inputs: calls.append(graph) or run(inputs)
+
+    assert isinstance(usual, Portable)
+    assert apart(usual, usual.run_by(engine)) < 1e-5 and len(calls) >= 3 * 10
 
 
 def test_the_bundled_network(monkeypatch):
