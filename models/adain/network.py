@@ -20,12 +20,22 @@ from torch_utils.forward import own_precision
 LEAST = 2  # side of the smallest features that reflection can pad
 
 
+class Patches(nn.PixelUnshuffle):
+    """[N, C, H, W] -> [N, C patch^2, H / patch, W / patch], rounded up: the frame is repeated where it is too small."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Pictures in patches."""
+        down, right = (-side % self.downscale_factor for side in input.shape[-2:])
+        return super().forward(F.pad(input, (0, right, 0, down), mode="replicate"))
+
+
 class Encoder(nn.Sequential):
     """Convolutions with reflection padding, ReLU and max pooling: VGG-19 up to relu4_1, or a smaller one like it."""
 
     def __init__(self, config: StyleConfig) -> None:
         layers: list[nn.Module] = [Conv2d(3, 3, 1)] if config.colored else []
-        channels, self_taps = 3, []
+        layers += [Patches(config.patch)] if config.patch > 1 else []
+        channels, self_taps = 3 * config.patch**2, []
         for level, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
             if level:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
@@ -63,7 +73,7 @@ class Decoder(nn.Sequential):
     def __init__(self, config: StyleConfig) -> None:
         layers: list[nn.Module] = []
         depths = (*config.depths[:-1], 1)  # the encoder ends at the first features of its last size
-        below = (3, *config.widths)
+        below = (3 * config.patch**2, *config.widths)
         for level in reversed(range(len(depths))):
             for i in range(depths[level]):
                 last = i == depths[level] - 1
@@ -71,7 +81,8 @@ class Decoder(nn.Sequential):
                 layers += [nn.ReflectionPad2d(1), Conv2d(config.widths[level], outputs, 3), nn.ReLU()]
             if level:
                 layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
-        super().__init__(*layers[:-1])  # no ReLU at the end
+        layers[-1:] = [nn.PixelShuffle(config.patch)] if config.patch > 1 else []  # no ReLU at the end
+        super().__init__(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """A picture of features."""
