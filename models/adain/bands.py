@@ -63,9 +63,12 @@ def _levels(layers: Iterable[nn.Module]) -> Iterator[_Level | nn.Module]:
     products: list[_Product] = []
     enlarged = False
     for layer, following in pairwise([*layers, None]):
+        if isinstance(layer, nn.PixelUnshuffle | nn.PixelShuffle):
+            yield layer
+            continue
         if isinstance(layer, Conv2d):
             products.append(_product(layer, enlarged and not products, isinstance(following, nn.ReLU)))
-        if isinstance(layer, nn.MaxPool2d | nn.Upsample) or following is None:
+        if isinstance(layer, nn.MaxPool2d | nn.Upsample) or following is None or isinstance(following, nn.PixelShuffle):
             yield _Level(products, enlarged, pooled=isinstance(layer, nn.MaxPool2d))
             products, enlarged = [], isinstance(layer, nn.Upsample)
 
