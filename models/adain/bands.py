@@ -59,16 +59,15 @@ class _Level(NamedTuple):
 
 
 def _levels(layers: Iterable[nn.Module]) -> Iterator[_Level | nn.Module]:
-    """Levels, and the layers that bring pictures into patches and back."""
+    """Levels, and the layer that brings pictures into patches."""
     products: list[_Product] = []
     enlarged = False
     for layer, following in pairwise([*layers, None]):
-        if isinstance(layer, nn.PixelUnshuffle | nn.PixelShuffle):
+        if isinstance(layer, nn.PixelUnshuffle):
             yield layer
-            continue
         if isinstance(layer, Conv2d):
             products.append(_product(layer, enlarged and not products, isinstance(following, nn.ReLU)))
-        if isinstance(layer, nn.MaxPool2d | nn.Upsample) or following is None or isinstance(following, nn.PixelShuffle):
+        if isinstance(layer, nn.MaxPool2d | nn.Upsample) or following is None:
             yield _Level(products, enlarged, pooled=isinstance(layer, nn.MaxPool2d))
             products, enlarged = [], isinstance(layer, nn.Upsample)
 

@@ -1,6 +1,6 @@
 """Sizes of an encoder and of its mirrored decoder."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,8 +14,8 @@ class StyleConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     widths: tuple[int, ...] = Field(WIDTHS, description="feature maps at each size, from the picture down")
     depths: tuple[int, ...] = Field(DEPTHS, description="convolutions at each size")
-    patch: int = Field(
-        1, ge=1, description="pixels of a side that become one position of the first features, by pixel unshuffle"
+    patch: Literal[1, 2] = Field(
+        1, description="side of the patches of pixels that are one position of the first features, by pixel unshuffle"
     )
     colored: bool = Field(True, description="the encoder begins with a 1x1 convolution of the colors")
     unbiased: bool = Field(

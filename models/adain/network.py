@@ -68,12 +68,12 @@ class Encoder(nn.Sequential):
 
 
 class Decoder(nn.Sequential):
-    """The encoder mirrored: nearest enlargement in the place of pooling, and no normalization."""
+    """The encoder mirrored: nearest enlargement in the place of pooling and of patches, and no normalization."""
 
     def __init__(self, config: StyleConfig) -> None:
         layers: list[nn.Module] = []
         depths = (*config.depths[:-1], 1)  # the encoder ends at the first features of its last size
-        below = (3 * config.patch**2, *config.widths)
+        below = (config.widths[0] if config.patch > 1 else 3, *config.widths)
         for level in reversed(range(len(depths))):
             for i in range(depths[level]):
                 last = i == depths[level] - 1
@@ -81,8 +81,10 @@ class Decoder(nn.Sequential):
                 layers += [nn.ReflectionPad2d(1), Conv2d(config.widths[level], outputs, 3), nn.ReLU()]
             if level:
                 layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
-        layers[-1:] = [nn.PixelShuffle(config.patch)] if config.patch > 1 else []  # no ReLU at the end
-        super().__init__(*layers)
+        if config.patch > 1:  # pixel shuffle in its place would leave a grain of the size of a patch
+            layers += [nn.Upsample(scale_factor=config.patch, mode="nearest"), nn.ReflectionPad2d(1)]
+            layers += [Conv2d(config.widths[0], 3, 3), nn.ReLU()]
+        super().__init__(*layers[:-1])  # no ReLU at the end
 
     def forward(self, x: Tensor) -> Tensor:
         """A picture of features."""
@@ -172,7 +174,8 @@ class AdaIN(nn.Module):
         # AdaIN is affine in the style's statistics, so their mixture gives the mixture of the pictures' features.
         mean = sum(weight * style.mean for weight, style in zip(weights, styles, strict=True))
         std = sum(weight * style.std for weight, style in zip(weights, styles, strict=True))
-        return torch.lerp(features, restyled(features, own, Statistics(mean, std)), alpha)  # type: ignore[arg-type]
+        found = restyled(features, own, Statistics(mean, std))  # type: ignore[arg-type]
+        return found if alpha == 1 else torch.lerp(features, found, alpha)
 
     def mix_regions(
         self,

@@ -17,7 +17,7 @@ CONFIGS = [
     StyleConfig(widths=(4, 6, 8), depths=(1, 1, 2), colored=False),
     StyleConfig(widths=(6, 4), depths=(3, 1)),
     StyleConfig(widths=(16, 24, 32), depths=(1, 2, 1), patch=2, colored=False),
-    StyleConfig(widths=(8, 8), depths=(1, 1), patch=3, colored=False),
+    StyleConfig(widths=(8,), depths=(2,), patch=2, colored=False),
 ]
 SIZES = [(1, 1), (7, 13), (9, 9), (64, 96), (70, 33)]
 
