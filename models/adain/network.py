@@ -218,3 +218,8 @@ def style_loss(made: Tensor, style: Tensor, unbiased: bool = False) -> Tensor:
     """Mean squared differences of means and of deviations of features of one layer (equation 13, squared)."""
     ours, theirs = (statistics(x, "instance", unbiased=unbiased) for x in (made, style))
     return F.mse_loss(ours.mean, theirs.mean) + F.mse_loss(ours.std, theirs.std)
+
+
+def variation(pictures: Tensor) -> Tensor:
+    """Total variation of pictures, a mean over pixels (Rudin et al. 1992): the distance of neighbors, down and right."""
+    return pictures.diff(dim=-2).abs().mean() + pictures.diff(dim=-1).abs().mean()
