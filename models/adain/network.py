@@ -221,5 +221,5 @@ def style_loss(made: Tensor, style: Tensor, unbiased: bool = False) -> Tensor:
 
 
 def variation(pictures: Tensor) -> Tensor:
-    """Total variation of pictures, a mean over pixels (Rudin et al. 1992): the distance of neighbors, down and right."""
+    """Total variation of pictures (Rudin et al. 1992): the mean distance of neighbors, down and right."""
     return pictures.diff(dim=-2).abs().mean() + pictures.diff(dim=-1).abs().mean()
