@@ -58,7 +58,9 @@ _PLACE = (
 )
 _CLASS = "number or name of the class of all pictures; without it a seed's class is seed mod classes"
 _BATCH = "pictures that a GPU computes at once: more is faster, and may change pixels by a gray level"
-_ENGINE = "what computes the network: onnxruntime is faster on a CPU, and may change pixels by a gray level"
+_ENGINE = (
+    "what computes the network; onnxruntime, on a CPU, is faster for small ones and may change pixels by a gray level"
+)
 DEVICE = options("Device", _DEVICE)
 
 
