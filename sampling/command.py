@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 import torch
 from click.core import ParameterSource
 
 from imaging.film import check_film
-from models.engines import Engine
 from models.families import FAMILIES, NetworkFile, open_sampler, outline, read_network
 from models.sampler import Options, Request, Sampler, learned_classes
 from sampling.classes import class_names, find_class, images_of, listed, titled
@@ -58,9 +57,7 @@ _PLACE = (
 )
 _CLASS = "number or name of the class of all pictures; without it a seed's class is seed mod classes"
 _BATCH = "pictures that a GPU computes at once: more is faster, and may change pixels by a gray level"
-_ENGINE = (
-    "what computes the network; onnxruntime, on a CPU, is faster for small ones and may change pixels by a gray level"
-)
+_ENGINE = "what computes the network: on CPUs onnxruntime is faster for small ones; pixels may change by a gray level"
 DEVICE = options("Device", _DEVICE)
 
 
@@ -112,7 +109,7 @@ def sampling_options(
             _DEVICE,
             ("--precision", _PRECISIONS, "auto", "number format of the network's large products; auto is fp32"),
             ("--batch", click.IntRange(min=1), default_batch, batch),
-            *([("--engine", click.Choice(get_args(Engine)), "pytorch", _ENGINE)] if engine else []),
+            *([("--engine", click.Choice(["pytorch", "onnxruntime"]), "pytorch", _ENGINE)] if engine else []),
         ),
     ]
 

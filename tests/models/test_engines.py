@@ -48,7 +48,8 @@ def networks(tmp_path_factory):
     """Tiny networks with classes, the generator's images wider than high."""
     folder = tmp_path_factory.mktemp("networks")
     save_tiny(folder / "gan.safetensors", CLASSES, classes=3, height=8, width=12)
-    save_noisy(folder / "dit.safetensors", classes=3, class_names=CLASSES)
+    for name in ("dit", "adm"):
+        save_noisy(folder / f"{name}.safetensors", name, classes=3, class_names=CLASSES)
     return folder
 
 
@@ -88,9 +89,11 @@ def test_a_tiny_generator_with_classes_and_rectangles(networks, options):
     assert apart(usual, moved(plain)) > 1e-2 or not options, "the options change these pictures"
 
 
-@pytest.mark.parametrize("options", [{}, {"cfg_scale": 2.0, "solver": "heun"}], ids=str)
-def test_a_tiny_denoiser(networks, options):
-    usual, calls = load_sampler(networks / "dit.safetensors", steps=10, **options), []
+@pytest.mark.parametrize(
+    ("name", "options"), [("dit", {}), ("dit", {"cfg_scale": 2.0, "solver": "heun"}), ("adm", {})], ids=str
+)
+def test_a_tiny_denoiser(networks, name, options):
+    usual, calls = load_sampler(networks / f"{name}.safetensors", steps=10, **options), []
 
     def engine(graph):
         run = engines.open_session(graph)
