@@ -28,6 +28,10 @@ class Restyler(Protocol):
         """The class of the options that it takes."""
         ...
 
+    def adapts(self, options: Any) -> bool:
+        """Whether what counts of a style depends on the content."""
+        ...
+
     def measure(self, style: Tensor, content: Tensor, options: Any) -> Any:
         """What counts of a style, for one content."""
         ...

@@ -37,6 +37,10 @@ class StyleRestyler:
     def __init__(self, net: AdaIN) -> None:
         self.net = net
 
+    def adapts(self, options: StyleTransferOptions) -> bool:
+        """Whether a style gets the colors of the content first."""
+        return options.color == "match"
+
     def measure(self, style: Tensor, content: Tensor, options: StyleTransferOptions) -> Statistics:
         """The statistics of a style for a content."""
         return measure(self.net, style, content, options.color)
