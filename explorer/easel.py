@@ -34,7 +34,7 @@ from torch_utils.device import switches
 DRAFT = 320  # pixels of the longer side of a draft
 MOST_MEASURED = 16  # styles whose measurements are kept
 DRAWN = (3, 360, 480)  # the first content: seed, height and width
-DRAWN_STYLES = ((18, 256, 256), (9, 256, 256))
+DRAWN_STYLES = ((9, 256, 256), (18, 256, 256))
 UNMASKED = "it blends the regions of a mask: paint one first"
 
 
