@@ -52,7 +52,11 @@ class Gallery:
     def keep(self, data: bytes) -> str:
         """Keep the bytes of a picture; returns their digest. The oldest pictures leave when there are too many."""
         digest = hashlib.sha256(data).hexdigest()
-        (self.folder / digest).write_bytes(data)
+        path = self.folder / digest
+        if path.exists():
+            path.touch()
+        else:
+            path.write_bytes(data)
         kept = sorted(self.folder.iterdir(), key=lambda path: path.stat().st_mtime)
         total = sum(path.stat().st_size for path in kept)
         for path in kept[:-1]:
