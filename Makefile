@@ -54,7 +54,7 @@ check: install-dev
 # Compiles the native operators again, even if they are in the cache.
 test: check
 	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT INT TERM && \
-	TORCH_EXTENSIONS_DIR="$$cache" $(BIN)/python -m pytest -n 2
+	TORCH_EXTENSIONS_DIR="$$cache" $(BIN)/python -m pytest -n 2 --durations=25
 
 # Runs all long proofs and writes their summary to docs/faults.md; `make test` runs a sample of them.
 proof: install-dev

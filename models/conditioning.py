@@ -74,11 +74,15 @@ def statistics(
         positions = (1,) if channel == 2 else (2, 3)
         layer = (2,) if channel == 2 else (1, 2, 3)
         axes = {"batch": (0, *positions), "layer": layer, "instance": positions}[kind]
-    weight = torch.ones_like(x) if mask is None else mask.to(x.dtype).expand_as(x)
+    weight = x.new_ones(()).expand_as(x) if mask is None else mask.to(x.dtype).expand_as(x)
+
+    def total(values: Tensor) -> Tensor:
+        return (values if mask is None else values * weight).sum(axes, keepdim=True)
+
     count = weight.sum(axes, keepdim=True)
-    mean = (x * weight).sum(axes, keepdim=True) / count
+    mean = total(x) / count
     divisor = torch.maximum(count - 1, count / 2) if unbiased else count  # finite for fewer than two positions
-    variance = ((x - mean).square() * weight).sum(axes, keepdim=True) / divisor
+    variance = total((x - mean).square()) / divisor
     std = (variance + eps).sqrt()
     if kind == "group":
         whole = [1 if axis in axes and axis != channel + 1 else size for axis, size in enumerate(x.shape)]
@@ -172,7 +176,7 @@ def ada_in(
 
 def restyled(x: Tensor, own: Statistics, wanted: Statistics) -> Tensor:
     """Features of some statistics with other ones."""
-    return (x - own.mean) / own.std * wanted.std + wanted.mean
+    return torch.addcmul(wanted.mean, x - own.mean, wanted.std / own.std)
 
 
 class ConditionalInstanceNorm(nn.Module):

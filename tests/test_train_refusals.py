@@ -90,7 +90,7 @@ def test_out_of_memory_names_the_next_batch_gpu(tmp_path, monkeypatch):
 
     monkeypatch.setattr("training.session.fit", fail)
     sentence = refused(run("--outdir", str(tmp_path), *tiny_sets(pace__batch=16, discriminator__mbstd_group=4)))
-    smaller = "smaller networks: --set generator.channel_base=8192"
+    smaller = "smaller networks (--preset small) or smaller pictures"
     mend = f"try --batch-gpu auto, or a smaller --batch-gpu, or {smaller}, or --checkpoint-activations"
     assert sentence == f"out of memory with --batch-gpu 16: {mend}"
 

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from imaging.grid import save_image, sheet
 from imaging.loader import batches
-from models.adain.network import Decoder, content_loss, full, style_loss
+from models.adain.network import Decoder, content_loss, full, style_loss, variation
 from models.compute import Conv2d, set_compute
 from sampling.originals import to_image
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.stats import Collector
 from training import plan as plans
 from training.adain.config import AdaINRun
-from training.adain.recipe import Pair, StyleTransfer
+from training.adain.recipe import Distances, Pair, StyleTransfer
 from training.course import Facts
 from training.phase import Phase
 from training.recipe import Draws, Pictures, placed
@@ -57,15 +57,16 @@ class Concatenated(StyleTransfer):
         self.phases = [Phase("decode", decoder, adam, reads_images=True)]
         self.decode = decoder.__call__
 
-    def _distances(self, batch: Pair) -> tuple[Tensor, list[Tensor]]:
+    def _distances(self, batch: Pair) -> Distances:
         net = self.network
         with torch.no_grad():
             theirs = [full(layer) for layer in net.encoder.features(batch.styles)]
             content = net.encode(batch.contents)
             wanted = net.mix(content, [net.statistics(theirs[-1])], [1.0])
-        made = [full(layer) for layer in net.encoder.features(full(self.decode(torch.cat([content, theirs[-1]], 1))))]
-        pairs = zip(made, theirs, strict=True)
-        return content_loss(made[-1], wanted), [style_loss(a, b, self.config.style.unbiased) for a, b in pairs]
+        pictures = full(self.decode(torch.cat([content, theirs[-1]], 1)))
+        made = [full(layer) for layer in net.encoder.features(pictures)]
+        styles = [style_loss(a, b, self.config.style.unbiased) for a, b in zip(made, theirs, strict=True)]
+        return Distances(content_loss(made[-1], wanted), styles, variation(pictures))
 
 
 def _is(layer: nn.Module) -> TypeGuard[nn.Conv2d]:

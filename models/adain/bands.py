@@ -5,7 +5,7 @@ are in channels_last, the layout that oneDNN multiplies fastest. A convolution a
 features with sums of its weights: 2 x 2 products for each of the four pixels that a small one becomes, not 3 x 3.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from custom_ops import winograd
 from models.compute import Conv2d
 
 BAND = 2**22  # bytes of the widest features of a band
@@ -27,7 +28,7 @@ def applies(x: Tensor) -> bool:
 def run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     """The output of the layers of an encoder or decoder for x [N, C, H, W], equal up to rounding."""
     for level in _levels(layers):
-        x = _output(level, x)
+        x = _output(level, x) if isinstance(level, _Level) else level(x)
     return x
 
 
@@ -57,17 +58,18 @@ class _Level(NamedTuple):
     pooled: bool  # at the end
 
 
-def _levels(layers: Iterable[nn.Module]) -> list[_Level]:
-    found: list[_Level] = []
+def _levels(layers: Iterable[nn.Module]) -> Iterator[_Level | nn.Module]:
+    """Levels, and the layer that brings pictures into patches."""
     products: list[_Product] = []
     enlarged = False
     for layer, following in pairwise([*layers, None]):
+        if isinstance(layer, nn.PixelUnshuffle):
+            yield layer
         if isinstance(layer, Conv2d):
             products.append(_product(layer, enlarged and not products, isinstance(following, nn.ReLU)))
         if isinstance(layer, nn.MaxPool2d | nn.Upsample) or following is None:
-            found.append(_Level(products, enlarged, pooled=isinstance(layer, nn.MaxPool2d)))
+            yield _Level(products, enlarged, pooled=isinstance(layer, nn.MaxPool2d))
             products, enlarged = [], isinstance(layer, nn.Upsample)
-    return found
 
 
 def _product(layer: Conv2d, enlarged: bool, active: bool) -> _Product:
@@ -123,7 +125,10 @@ def _band(level: _Level, x: Tensor, first: int, last: int) -> Tensor:
 
 def _convolved(x: Tensor, product: _Product) -> Tensor:
     x = x.to(product.weight.dtype).contiguous(memory_format=torch.channels_last)
-    out = F.conv2d(x, product.weight, product.bias)
+    if tile := winograd.tile(x, product.weight, (0, 0)):
+        out = winograd.convolve(x, product.weight, 0, False, tile).add_(product.bias[:, None, None])
+    else:
+        out = F.conv2d(x, product.weight, product.bias)
     return out.relu_() if product.active else out
 
 

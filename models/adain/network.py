@@ -20,12 +20,22 @@ from torch_utils.forward import own_precision
 LEAST = 2  # side of the smallest features that reflection can pad
 
 
+class Patches(nn.PixelUnshuffle):
+    """[N, C, H, W] -> [N, C patch^2, H / patch, W / patch], rounded up: the frame is repeated where it is too small."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Pictures in patches."""
+        down, right = (-side % self.downscale_factor for side in input.shape[-2:])
+        return super().forward(F.pad(input, (0, right, 0, down), mode="replicate"))
+
+
 class Encoder(nn.Sequential):
     """Convolutions with reflection padding, ReLU and max pooling: VGG-19 up to relu4_1, or a smaller one like it."""
 
     def __init__(self, config: StyleConfig) -> None:
         layers: list[nn.Module] = [Conv2d(3, 3, 1)] if config.colored else []
-        channels, self_taps = 3, []
+        layers += [Patches(config.patch)] if config.patch > 1 else []
+        channels, self_taps = 3 * config.patch**2, []
         for level, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
             if level:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
@@ -58,12 +68,12 @@ class Encoder(nn.Sequential):
 
 
 class Decoder(nn.Sequential):
-    """The encoder mirrored: nearest enlargement in the place of pooling, and no normalization."""
+    """The encoder mirrored: nearest enlargement in the place of pooling and of patches, and no normalization."""
 
     def __init__(self, config: StyleConfig) -> None:
         layers: list[nn.Module] = []
         depths = (*config.depths[:-1], 1)  # the encoder ends at the first features of its last size
-        below = (3, *config.widths)
+        below = (config.widths[0] if config.patch > 1 else 3, *config.widths)
         for level in reversed(range(len(depths))):
             for i in range(depths[level]):
                 last = i == depths[level] - 1
@@ -71,6 +81,9 @@ class Decoder(nn.Sequential):
                 layers += [nn.ReflectionPad2d(1), Conv2d(config.widths[level], outputs, 3), nn.ReLU()]
             if level:
                 layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
+        if config.patch > 1:  # pixel shuffle in its place would leave a grain of the size of a patch
+            layers += [nn.Upsample(scale_factor=config.patch, mode="nearest"), nn.ReflectionPad2d(1)]
+            layers += [Conv2d(config.widths[0], 3, 3), nn.ReLU()]
         super().__init__(*layers[:-1])  # no ReLU at the end
 
     def forward(self, x: Tensor) -> Tensor:
@@ -161,7 +174,8 @@ class AdaIN(nn.Module):
         # AdaIN is affine in the style's statistics, so their mixture gives the mixture of the pictures' features.
         mean = sum(weight * style.mean for weight, style in zip(weights, styles, strict=True))
         std = sum(weight * style.std for weight, style in zip(weights, styles, strict=True))
-        return torch.lerp(features, restyled(features, own, Statistics(mean, std)), alpha)  # type: ignore[arg-type]
+        found = restyled(features, own, Statistics(mean, std))  # type: ignore[arg-type]
+        return found if alpha == 1 else torch.lerp(features, found, alpha)
 
     def mix_regions(
         self,
@@ -204,3 +218,8 @@ def style_loss(made: Tensor, style: Tensor, unbiased: bool = False) -> Tensor:
     """Mean squared differences of means and of deviations of features of one layer (equation 13, squared)."""
     ours, theirs = (statistics(x, "instance", unbiased=unbiased) for x in (made, style))
     return F.mse_loss(ours.mean, theirs.mean) + F.mse_loss(ours.std, theirs.std)
+
+
+def variation(pictures: Tensor) -> Tensor:
+    """Total variation of pictures (Rudin et al. 1992): the mean distance of neighbors, down and right."""
+    return pictures.diff(dim=-2).abs().mean() + pictures.diff(dim=-1).abs().mean()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from custom_ops import winograd
 from models.adain import bands
 from models.adain.config import StyleConfig
 from models.adain.network import AdaIN, Region
@@ -15,8 +16,14 @@ CONFIGS = [
     StyleConfig(widths=(5, 6, 7, 8), depths=(2, 2, 4, 1)),
     StyleConfig(widths=(4, 6, 8), depths=(1, 1, 2), colored=False),
     StyleConfig(widths=(6, 4), depths=(3, 1)),
+    StyleConfig(widths=(16, 24, 32), depths=(1, 2, 1), patch=2, colored=False),
+    StyleConfig(widths=(8,), depths=(2,), patch=2, colored=False),
 ]
 SIZES = [(1, 1), (7, 13), (9, 9), (64, 96), (70, 33)]
+
+
+def name(config: StyleConfig) -> str:
+    return f"{len(config.widths)} sizes, patch {config.patch}"
 
 
 @pytest.fixture(params=["one band", "many"])
@@ -62,7 +69,7 @@ def made(net: AdaIN, size: tuple[int, int]) -> Iterator[Tensor]:
     yield from (part.pixels for part in stylize_tiles(net, content[:1], styles, [0.5, 0.5], 1.0, side))
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{len(config.widths)} sizes")
+@pytest.mark.parametrize("config", CONFIGS, ids=name)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @torch.no_grad()
 def test_equal_to_the_layers(config, size, rows, monkeypatch):
@@ -74,15 +81,31 @@ def test_equal_to_the_layers(config, size, rows, monkeypatch):
     assert error(pair[1], net.decode(features, content.shape)) < 1e-5
 
 
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[3]], ids=name)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @torch.no_grad()
-def test_every_control_is_equal(size, rows, monkeypatch):
+def test_every_control_is_equal(config, size, rows, monkeypatch):
     """In double precision, because AdaIN enlarges the rounding of constant features, as a picture of one pixel has."""
-    net = network(CONFIGS[0]).double()
+    net = network(config).double()
     found = list(made(net, size))
     wanted = list(made(plainly(net, monkeypatch), size))
     assert len(found) >= 4
     assert max(error(a, b) for a, b in zip(found, wanted, strict=True)) < 1e-9
+
+
+@torch.no_grad()
+def test_equal_to_the_layers_by_winograd(monkeypatch):
+    net, content = network(StyleConfig(widths=(64, 64), depths=(2, 1), patch=2, colored=False)), picture((97, 130))
+    used = list[int]()
+    convolve = winograd.convolve
+    monkeypatch.setattr(winograd, "convolve", lambda *given: used.append(given[-1]) or convolve(*given))
+    features = net.encode(content)
+    made = net.decode(features, content.shape)
+    if not used:
+        pytest.skip("Winograd's algorithm serves CPUs with AVX-512 and a compiler")
+    plainly(net, monkeypatch)
+    assert error(features, net.encode(content)) < 1e-5
+    assert error(made, net.decode(features, content.shape)) < 1e-5
 
 
 def test_gradients_come_from_the_layers(monkeypatch):

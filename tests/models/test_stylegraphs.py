@@ -18,11 +18,17 @@ SIZES = ((1, 37, 50), (2, 64, 24))  # batch, height, width
 EPSILON = 1e-5
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory) -> Path:
+CONFIGS = {
+    "pixels": StyleConfig(widths=(4, 6, 8), depths=(1, 2, 1)),
+    "patches": StyleConfig(widths=(6, 8), depths=(2, 1), patch=2, colored=False),
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def network(request, tmp_path_factory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("stylegraphs") / "adain.safetensors"
-    net = AdaIN(StyleConfig(widths=(4, 6, 8), depths=(1, 2, 1)))
+    net = AdaIN(CONFIGS[request.param])
     save_network(path, "adain", {"adain": net}, {})
     save_network(path.with_name("encoder.safetensors"), "adain", {"encoder": net.encoder}, {})
     return path

@@ -66,7 +66,7 @@ def test_too_little_for_one_image(monkeypatch):
             batch_gpu.largest(configs(4, checkpoint_activations=checkpointing), CPU)
         assert str(error.value) == (
             "--batch-gpu auto: 0.0 GiB are free on cpu, too little for 1 image at once: "
-            f"{mend} smaller networks: --set generator.channel_base=8192"
+            f"{mend} smaller networks (--preset small) or smaller pictures"
         )
 
 

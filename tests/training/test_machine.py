@@ -11,7 +11,7 @@ from training import session
 from training.state import read_state, rounding_notes
 from training.stylegan2.config import StyleGAN2Config
 
-SMALLER = "smaller networks: --set generator.channel_base=8192"
+SMALLER = "smaller networks (--preset small) or smaller pictures"
 INEXACT = "the run will not be the same to the last bit"
 LENGTH = {"pace__kimg": 0.08, "metrics": "none"}  # 20 iterations: 5 of path length, 2 of R1
 

@@ -31,6 +31,7 @@ class StyleLossConfig(Section):
 
     content: float = Field(1.0, ge=0, description="weight of the content loss")
     style: float = flag(10.0, "--style-weight", "Training", STYLE, ge=0)
+    variation: float = Field(0.0, ge=0, description="weight of the total variation, which takes grain away")
 
 
 class AdamConfig(Section):

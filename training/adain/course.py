@@ -59,7 +59,7 @@ def _encoder(place: str) -> tuple[dict[str, Any], bool]:
     """Settings of an encoder's sizes, and whether its features are scaled."""
     file = read_network(find(place))
     config = encoders.encoder_of(file, f"--encoder {place}").config
-    sizes = {f"style.{name}": getattr(config, name) for name in ("widths", "depths", "colored")}
+    sizes = {f"style.{name}": value for name, value in config if name != "unbiased"}  # which is the decoder's
     return sizes, not file.metadata.get("source", {}).get(encoders.UNSCALED)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from imaging.imageset import ImageSet
 from models.adain import encoders
 from models.adain.encoderfiles import find
-from models.adain.network import AdaIN, content_loss, style_loss
+from models.adain.network import AdaIN, content_loss, style_loss, variation
 from models.families import read_network
 from torch_utils import distributed
 from training.adain.config import AdaINRun
@@ -27,6 +27,14 @@ class Pair(NamedTuple):
 
     contents: Tensor
     styles: Tensor
+
+
+class Distances(NamedTuple):
+    """What the losses are made of."""
+
+    content: Tensor
+    styles: list[Tensor]  # of each size
+    variation: Tensor
 
 
 class StyleTransfer(Recipe):
@@ -65,26 +73,27 @@ class StyleTransfer(Recipe):
 
     def losses(self, phase: Phase, batch: Pair, draws: Draws) -> Iterator[Term]:
         """Content and style loss of the contents in the styles (equations 11 to 13, squared)."""
-        content, styles = self._distances(batch)
+        content, styles, rough = self._distances(batch)
         style = torch.stack(styles).sum()
         weights = self.config.loss
-        reports = {"loss/content": content, "loss/style": style}
+        reports = {"loss/content": content, "loss/style": style, "loss/variation": rough}
         reports |= {f"style/relu{i}_1": each for i, each in enumerate(styles, 1)}
-        yield weights.content * content + weights.style * style, reports
+        yield weights.content * content + weights.style * style + weights.variation * rough, reports
 
-    def _distances(self, batch: Pair) -> tuple[Tensor, list[Tensor]]:
+    def _distances(self, batch: Pair) -> Distances:
         net, unbiased = self.network, self.config.style.unbiased
         with torch.no_grad():
             theirs = [layer.float() for layer in net.encoder.features(batch.styles)]
             wanted = net.mix(net.encode(batch.contents), [net.statistics(theirs[-1])], [1.0])
-        made = [layer.float() for layer in net.encoder.features(self.decode(wanted).float())]
-        pairs = zip(made, theirs, strict=True)
-        return content_loss(made[-1], wanted), [style_loss(ours, style, unbiased) for ours, style in pairs]
+        pictures = self.decode(wanted).float()
+        made = [layer.float() for layer in net.encoder.features(pictures)]
+        styles = [style_loss(ours, style, unbiased) for ours, style in zip(made, theirs, strict=True)]
+        return Distances(content_loss(made[-1], wanted), styles, variation(pictures))
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
         """The losses of held-out pairs: the middles of pictures that are not learned from."""
-        content, styles = self._distances(Pair(self._held("data", JUDGED), self._held("styles", JUDGED)))
+        content, styles, _ = self._distances(Pair(self._held("data", JUDGED), self._held("styles", JUDGED)))
         return {"held out/content": float(content), "held out/style": float(sum(styles))}
 
     def _held(self, name: str, count: int) -> Tensor:

@@ -51,7 +51,9 @@ class StyleGAN2Config(RunConfig):
     """One training run of a StyleGAN2."""
 
     model: Literal["stylegan2"] = flag("stylegan2", *MODEL)
-    preset: Literal["auto", "demo", "stylegan2", "paper256", "paper512", "paper1024", "cifar"] = flag("auto", *PRESET)
+    preset: Literal["auto", "small", "full", "demo", "stylegan2", "paper256", "paper512", "paper1024", "cifar"] = flag(
+        "auto", *PRESET
+    )
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     loss: LossConfig = LossConfig()
@@ -85,6 +87,9 @@ class StyleGAN2Config(RunConfig):
 # and with 30 000 of FFHQ or LSUN cat; with 100 000 cats augmentation cost a little quality.
 FEW_IMAGES = 50_000
 
+SLOW_DEVICES = ("cpu", "mps")
+SMALL_GAMMA = 0.001  # weight of R1 and R2 per pixel of a picture
+
 # A row holds settings by dotted name, and some that set several: `processes` that the batch was meant for (so that each
 # computes batch / processes images at once), `group`, the largest of the minibatch standard deviation, `base`, most
 # feature maps x resolution, and `most` feature maps of both networks, `width` of z and w, and `lr` of both networks.
@@ -115,21 +120,31 @@ ROWS: dict[str, Row] = {
 def row_of(preset: str, height: int, width: int, world: int = 1, batch: int = 0, images: int | None = None) -> Row:
     """The row of a preset for images of a size; `images` None is more than enough, and a `batch` of 0 is chosen.
 
-    `auto` suits a resolution, a number of processes and of images (StyleGAN2-ADA, appendix D). `demo` shows faces after
-    minutes on a CPU: its flat faces, soon known to D, need a strong R1 penalty and no noise inputs (docs/training.md).
+    `auto`, `full` by another name, suits a resolution, a number of processes and of images (StyleGAN2-ADA, appendix D).
+    `small` and `demo` show something after minutes on a CPU. The flat faces of `demo`, soon known to D, need a strong
+    R1 penalty and no noise inputs (docs/training.md).
     """
     side = max(height, width)
+    aug = "none" if images is None or images > FEW_IMAGES else "ada"
     if preset == "demo":
         row = _row(1, 20, 8, 4, 32 * side, 128, 128, 2, 0.005, 10.0, 1.0, 0.05, discriminator__mapping_layers=2)
         loss = {"loss.kind": "rpgan", "loss.noise": "none"}
         return {**row, **loss, "pace.tick": 1.0, "pace.snap": 5, "metrics": "none"}
-    if preset != "auto":
+    if preset == "small":
+        batch, base, gamma = batch or 8 * world, max(min(32 * side, 2048), 8 * side), SMALL_GAMMA * height * width
+        row = _row(world, 200, batch, 4, base, 128, 128, 2, 0.005, gamma, 1.0, 0.05, discriminator__mapping_layers=2)
+        return {**row, "augment.mode": aug, "loss.kind": "rpgan", "pace.tick": 2.0, "pace.snap": 10}
+    if preset not in ("auto", "full"):
         return ROWS[preset]
     batch = batch or max(min(world * min(4096 // side, 32), 64) // world, 1) * world
     base, lr = 32768 if side >= 512 else 16384, 0.002 if side >= 1024 else 0.0025
-    aug = "none" if images is None or images > FEW_IMAGES else "ada"
     group, gamma, ema = min(batch // world, 4), gamma_rule(height, width, batch), batch * 10 / 32
     return _row(world, 25000, batch, group, base, 512, 512, 2, lr, gamma, ema, 0.05, augment__mode=aug)
+
+
+def auto_preset(device: str | None, transfer: bool) -> str:
+    """What `auto` is on a device: `small` where a GPU is missing, unless a trained network gives the widths."""
+    return "small" if device in SLOW_DEVICES and not transfer else "auto"
 
 
 def gamma_rule(height: int, width: int, batch: int) -> float:
@@ -139,7 +154,7 @@ def gamma_rule(height: int, width: int, batch: int) -> float:
 
 def preset_gamma(preset: str, height: int, width: int, batch: int) -> float:
     """The weight of R1 of a preset; that of the rule for an unknown name."""
-    row = row_of(preset, height, width, batch=batch) if preset in (*ROWS, "demo") else {}
+    row = row_of(preset, height, width, batch=batch) if preset in (*ROWS, "demo", "small") else {}
     return row.get("loss.gamma") or gamma_rule(height, width, batch)
 
 

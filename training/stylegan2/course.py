@@ -33,8 +33,10 @@ def settle(asked: Asked) -> tuple[StyleGAN2Config, tuple[str, ...]]:
         raise ValueError("--freeze-d keeps layers of a trained D unchanged: give --transfer with it")
     # After transfer the average starts from a trained network, and D may soon know the images.
     defaults = {"average.ramp": 0.0, "augment.ada_kimg": 100.0} if asked.transfer else {}
-    shape, given = asked.shape._asdict(), defaults | dict(asked.given)
-    config = presets.resolve(asked.preset, shape, given, asked.world, asked.images)
+    shape, given, preset = asked.shape._asdict(), defaults | dict(asked.given), asked.preset
+    if preset == "auto":
+        preset = presets.auto_preset(given.get("device"), asked.transfer)
+    config = presets.resolve(preset, shape, given, asked.world, asked.images)
     mode = config.augment.mode
     for name in config.augment.idle:
         if f"augment.{name}" in asked.given:
@@ -44,7 +46,10 @@ def settle(asked: Asked) -> tuple[StyleGAN2Config, tuple[str, ...]]:
 
 
 def _notes(asked: Asked, config: StyleGAN2Config) -> Iterator[str]:
-    """Sentences about a data set of few images."""
+    """Sentences about the network of a machine without a GPU, and about a data set of few images."""
+    if (asked.preset, config.preset) == ("auto", "small"):
+        why = "a narrow network, which shows something within the hour where there is no GPU"
+        yield f"--preset small: {why} (--preset full takes the wide one)"
     mode, mirror = config.augment.mode, config.data.mirror
     count = (asked.images or 0) // (2 if mirror else 1)
     images = counted(count, "image")
@@ -114,7 +119,7 @@ COURSE = Course(
     settle=settle,
     recipe=lambda config, facts, device: learning.StyleGAN2(config, facts.label_counts, device),
     smallest=smallest,
-    smaller="smaller networks: --set generator.channel_base=8192",
+    smaller="smaller networks (--preset small) or smaller pictures",
     signs=SIGNS,
     check_transfer=check_transfer,
     take=take,

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from models.adain.config import StyleConfig
 from models.adain.encoders import RARE
-from models.adain.network import AdaIN
+from models.adain.network import AdaIN, variation
 from models.families import read_network, save_network
 from tests.models.test_encoders import means, torchvision
 from tests.training.adain.test_learning import TINY, paintings  # noqa: F401 (a fixture)
@@ -15,6 +16,9 @@ from tests.training.runs import finish
 from tests.training.test_resume import assert_equal_runs
 from torch_utils import runs
 from training import plan as plans
+from training.adain.recipe import StyleTransfer
+from training.course import Facts
+from training.recipe import Draws
 
 OWN = {name: value for name, value in TINY.items() if not name.startswith("style.")}
 
@@ -60,6 +64,29 @@ def test_an_encoder_and_a_trained_network_exclude_each_other(vgg, tmp_path):
     assert plan.config.style.widths == (6, 8)
     with pytest.raises(ValueError, match=r"needs an encoder, but .* holds a network of StyleGAN2"):
         plans.begin({**OWN, "encoder": "assets/faces64.safetensors"}, tmp_path / "runs")
+
+
+def test_the_encoder_gives_all_of_its_sizes(tmp_path):
+    config = StyleConfig(widths=(6, 8), depths=(2, 1), patch=2, colored=False)
+    save_network(tmp_path / "patches.safetensors", "adain", {"adain": AdaIN(config)}, {})
+    given = {**OWN, "encoder": str(tmp_path / "patches.safetensors"), "pace.kimg": 0.08, "loss.variation": 2.0}
+    plan = plans.begin(given, tmp_path / "runs")
+    assert plan.config.style == config
+    run = finish(plan)
+    network = read_network(runs.newest_in(run) or run).part("adain")
+    assert isinstance(network, AdaIN) and network.config == config
+
+
+def test_the_variation_has_its_weight(tmp_path):
+    plan = plans.begin({**TINY, "loss.variation": 3.0, "style.widths": (6, 8)}, tmp_path / "runs")
+    recipe = StyleTransfer(plan.config, Facts(torch.ones(0), plan.sets), plan.device)
+    batch = recipe.batch(*((torch.randint(0, 256, (4, 3, side, side)).byte(), torch.zeros(4)) for side in (16, 24)))
+    ((loss, told),) = recipe.losses(recipe.phases[0], batch, Draws(0, 0, "decode", 4, 0, 4, plan.device))
+    ramp = torch.arange(5.0).expand(1, 3, 4, 5)  # neighbors differ by 1 to the right, and by nothing down
+    assert variation(ramp) == 1 and variation(ramp[..., :4] + 2 * ramp[..., :4].mT) == 3
+    terms = told["loss/content"] + 10 * told["loss/style"] + 3 * told["loss/variation"]
+    torch.testing.assert_close(loss, terms)
+    assert told["loss/variation"] > 0
 
 
 def test_the_settings_of_the_paper(paintings, tmp_path):  # noqa: F811

@@ -2,7 +2,10 @@
 
 import pytest
 
+from models.family import Shape
+from training.course import Asked
 from training.stylegan2.config import resolve
+from training.stylegan2.course import settle
 
 
 def config(preset, size, world=1, classes=0, images=None, **given):
@@ -24,6 +27,7 @@ def config(preset, size, world=1, classes=0, images=None, **given):
         ("auto", 256, 1, (16, 16, 4, 16384, 0.0025, 0.8192, 5, 0.05, 2, 25000)),
         ("auto", 512, 1, (8, 8, 4, 32768, 0.0025, 6.5536, 2.5, 0.05, 2, 25000)),
         ("auto", 1024, 1, (4, 4, 4, 32768, 0.002, 52.4288, 1.25, 0.05, 2, 25000)),
+        ("full", 256, 1, (16, 16, 4, 16384, 0.0025, 0.8192, 5, 0.05, 2, 25000)),
         ("auto", 256, 8, (64, 8, 4, 16384, 0.0025, 0.2048, 20, 0.05, 2, 25000)),
         ("auto", 512, 8, (64, 8, 4, 32768, 0.0025, 0.8192, 20, 0.05, 2, 25000)),
         ("auto", 1024, 8, (32, 4, 4, 32768, 0.002, 6.5536, 10, 0.05, 2, 25000)),
@@ -48,6 +52,38 @@ def test_the_table(preset, size, world, expected):
     assert c.discriminator.channel_base == c.generator.channel_base and c.optimizer.d_lr == c.optimizer.g_lr
     assert (c.optimizer.beta1, c.optimizer.beta2, c.optimizer.epsilon) == (0.0, 0.99, 1e-8)
     assert (c.optimizer.g_interval, c.optimizer.d_interval, c.average.w_beta) == (4, 16, 0.995)
+
+
+@pytest.mark.parametrize(
+    "size, base, gamma", [(32, 1024, 1.024), (64, 2048, 4.096), (256, 2048, 65.5), (512, 4096, 262)]
+)
+def test_small_networks(size, base, gamma):
+    c = config("small", size, images=1000)
+    for network in (c.generator, c.discriminator):
+        assert (network.channel_base, network.channel_max, network.mapping_layers) == (base, 128, 2)
+    assert (c.generator.z_dim, c.generator.w_dim, c.pace.batch, c.loss.kind) == (128, 128, 8, "rpgan")
+    assert c.loss.gamma == pytest.approx(gamma, rel=1e-3) and c.augment.mode == "ada"
+    assert config("small", size, world=2).pace.batch_gpu == 8
+
+
+BASES = {"small": 1024, "auto": 16384, "full": 16384, "stylegan2": 32768}
+
+
+@pytest.mark.parametrize(
+    "preset, device, transfer, expected",
+    [
+        ("auto", "cpu", False, "small"),
+        ("auto", "mps", False, "small"),
+        ("auto", "cpu", True, "auto"),
+        ("auto", "cuda", False, "auto"),
+        ("full", "cpu", False, "full"),
+        ("stylegan2", "cpu", False, "stylegan2"),
+    ],
+)
+def test_without_a_gpu_auto_is_small(preset, device, transfer, expected):
+    found, notes = settle(Asked(preset, Shape(32, 32, 3, 0), {"device": device}, images=10**6, transfer=transfer))
+    assert found.preset == expected and found.generator.channel_base == BASES[expected]
+    assert [note.partition(":")[0] for note in notes] == (["--preset small"] if expected == "small" else [])
 
 
 def test_cifar_goes_without_path_lengths_mixing_and_residuals():
