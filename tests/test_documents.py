@@ -231,6 +231,7 @@ PICTURES = {
     "docs/dit.png": (f"python generate.py {DIT_FACES} --seeds 0-39 --cfg-scale 2 --steps 25 --grid", "out/grid.png"),
     "docs/style.jpg": ("python stylize.py --content pictures/ --style paintings/", ""),
     "docs/style-controls.jpg": ("python stylize.py --content pictures/ --style paintings/ --alpha 0.5", ""),
+    "docs/style-ablation.jpg": ("python -m benchmarks.adain.ablation --encoder bundled --kimg 3 --images 600", ""),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
     "docs/explorer.png": (f"python explore.py {FACES} --psi 0.7", ""),
     "docs/explorer-map.png": (f"python directions.py {FACES} --method sefa", ""),

@@ -16,6 +16,8 @@ from training import recipe as learning
 from training.config import RunConfig
 from training.signs import Signs
 
+SLOW_DEVICES = ("cpu", "mps")
+
 
 class Asked(NamedTuple):
     """What a configuration is made from."""
@@ -28,6 +30,18 @@ class Asked(NamedTuple):
     transfer: bool = False  # whether the run starts from a trained network
     others: Mapping[str, Shape] = {}  # of further image sets, by name
     latent: Latent | None = None  # what the images are latents of
+
+    @property
+    def row(self) -> str:
+        """The preset, but `small` for `auto` where a GPU is missing, unless a trained network gives the sizes."""
+        small = self.preset == "auto" and self.given.get("device") in SLOW_DEVICES and not self.transfer
+        return "small" if small else self.preset
+
+    @property
+    def row_notes(self) -> tuple[str, ...]:
+        """A sentence about `row` where it is another than the preset."""
+        why = "a short run, for there is no GPU here, that shows something within the hour"
+        return () if self.row == self.preset else (f"--preset small: {why} (--preset full is meant for a GPU)",)
 
 
 class Facts(NamedTuple):

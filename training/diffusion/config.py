@@ -67,7 +67,7 @@ class AveragesConfig(AverageConfig):
 class DiffusionConfig(RunConfig):
     """What runs of all models of this room have."""
 
-    preset: Literal["auto", "demo", "paper"] = flag("auto", *PRESET)
+    preset: Literal["auto", "small", "full", "demo", "paper"] = flag("auto", *PRESET)
     loss: LevelsConfig = LevelsConfig()
     optimizer: AdamWConfig = AdamWConfig()
     average: AveragesConfig = AveragesConfig()

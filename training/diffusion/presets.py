@@ -35,10 +35,11 @@ def resolve(kind: type[DiffusionConfig], part: str, asked: Asked) -> dict[str, A
         part: the section of its network: "denoiser" or "classifier".
         asked: preset, images and given settings.
     """
-    row = {"auto": _auto, "demo": _demo, "paper": _paper}[asked.preset](kind, part, asked)
+    rows = {"auto": _auto, "full": _auto, "small": _small, "demo": _demo, "paper": _paper}
+    row = rows[asked.row](kind, part, asked)
     if asked.latent and not asked.given.get("sampling.codec"):
         row["metrics"] = "none"
-    values = {**row, **asked.given, "preset": asked.preset}
+    values = {**row, **asked.given, "preset": asked.row}
     if "average.kimg" in asked.given:  # meant as given: a ramp would make several averages the same at first
         values |= {"average.ramp": asked.given.get("average.ramp", 0.0)}
     return values | ({"precision": "fp32"} if values.get("precision") == "fp16" else {})
@@ -46,7 +47,7 @@ def resolve(kind: type[DiffusionConfig], part: str, asked: Asked) -> dict[str, A
 
 def notes(config: DiffusionConfig, asked: Asked) -> tuple[str, ...]:
     """What a user should know of the settings."""
-    found, network = [], config.network
+    found, network = [*asked.row_notes], config.network
     if asked.given.get("precision") == "fp16":
         found.append("--precision fp16: float16 would round small gradients to 0, so this run computes in fp32")
     if not network.classes:
@@ -109,6 +110,12 @@ def _demo(kind: type[DiffusionConfig], part: str, asked: Asked) -> dict[str, Any
     return row | ({"pace.kimg": 30.0} if kind is ClassifierRun else {"sampling.steps": 20})
 
 
+def _small(kind: type[DiffusionConfig], part: str, asked: Asked) -> dict[str, Any]:
+    """For other pictures where there is no GPU: longer than `demo`."""
+    row = _demo(kind, part, asked)
+    return row | {"pace.kimg": 2 * row["pace.kimg"]}
+
+
 def _paper(kind: type[DiffusionConfig], part: str, asked: Asked) -> dict[str, Any]:
     """The settings of the papers."""
     published = _published(kind, asked)
@@ -152,7 +159,7 @@ def _network(kind: type[DiffusionConfig], part: str, asked: Asked) -> Mapping[st
         return {}
     side = max(asked.shape.height, asked.shape.width)
     halvings = max((n for n in range(1, 6) if not any(s % 2**n for s in asked.shape[:2]) and side >> n >= 4), default=0)
-    wide = asked.preset != "demo"
+    wide = asked.row not in ("demo", "small")
     factors = (1, 2, 3, 4, 4, 4) if side >= 64 else (1, 2, 2, 2, 2, 2)
     width = asked.given.get(f"{part}.model_channels", 128 if wide else 32)
     mult = asked.given.get(f"{part}.mult", factors[: min(halvings, 4 if side > 64 else 3 if side > 32 else 2) + 1])

@@ -87,7 +87,6 @@ class StyleGAN2Config(RunConfig):
 # and with 30 000 of FFHQ or LSUN cat; with 100 000 cats augmentation cost a little quality.
 FEW_IMAGES = 50_000
 
-SLOW_DEVICES = ("cpu", "mps")
 SMALL_GAMMA = 0.001  # weight of R1 and R2 per pixel of a picture
 
 # A row holds settings by dotted name, and some that set several: `processes` that the batch was meant for (so that each
@@ -140,11 +139,6 @@ def row_of(preset: str, height: int, width: int, world: int = 1, batch: int = 0,
     base, lr = 32768 if side >= 512 else 16384, 0.002 if side >= 1024 else 0.0025
     group, gamma, ema = min(batch // world, 4), gamma_rule(height, width, batch), batch * 10 / 32
     return _row(world, 25000, batch, group, base, 512, 512, 2, lr, gamma, ema, 0.05, augment__mode=aug)
-
-
-def auto_preset(device: str | None, transfer: bool) -> str:
-    """What `auto` is on a device: `small` where a GPU is missing, unless a trained network gives the widths."""
-    return "small" if device in SLOW_DEVICES and not transfer else "auto"
 
 
 def gamma_rule(height: int, width: int, batch: int) -> float:

@@ -33,23 +33,18 @@ def settle(asked: Asked) -> tuple[StyleGAN2Config, tuple[str, ...]]:
         raise ValueError("--freeze-d keeps layers of a trained D unchanged: give --transfer with it")
     # After transfer the average starts from a trained network, and D may soon know the images.
     defaults = {"average.ramp": 0.0, "augment.ada_kimg": 100.0} if asked.transfer else {}
-    shape, given, preset = asked.shape._asdict(), defaults | dict(asked.given), asked.preset
-    if preset == "auto":
-        preset = presets.auto_preset(given.get("device"), asked.transfer)
-    config = presets.resolve(preset, shape, given, asked.world, asked.images)
+    shape, given = asked.shape._asdict(), defaults | dict(asked.given)
+    config = presets.resolve(asked.row, shape, given, asked.world, asked.images)
     mode = config.augment.mode
     for name in config.augment.idle:
         if f"augment.{name}" in asked.given:
             option = flag_of(StyleGAN2Config, f"augment.{name}")
             raise ValueError(f"{option} has no effect with --aug {mode}: leave it out, or give --aug ada")
-    return config, tuple(_notes(asked, config))
+    return config, (*asked.row_notes, *_notes(asked, config))
 
 
 def _notes(asked: Asked, config: StyleGAN2Config) -> Iterator[str]:
-    """Sentences about the network of a machine without a GPU, and about a data set of few images."""
-    if (asked.preset, config.preset) == ("auto", "small"):
-        why = "a narrow network, which shows something within the hour where there is no GPU"
-        yield f"--preset small: {why} (--preset full takes the wide one)"
+    """Sentences about a data set of few images."""
     mode, mirror = config.augment.mode, config.data.mirror
     count = (asked.images or 0) // (2 if mirror else 1)
     images = counted(count, "image")

@@ -27,7 +27,7 @@ def settled(
 ) -> tuple[DiffusionConfig, tuple[str, ...]]:
     """The configuration and the notes of a run; `pace__kimg=1` says `pace.kimg`."""
     course = courses.find(model)
-    values = {"device": "cpu", "precision": "fp32"} | {name.replace("__", "."): value for name, value in given.items()}
+    values = {"device": "cuda", "precision": "fp32"} | {name.replace("__", "."): value for name, value in given.items()}
     return course.settle(
         Asked(preset, Shape(side, side, 3, classes), {**course.models[model], "model": model, **values}, world)
     )

@@ -76,6 +76,18 @@ def test_groups_and_heads_follow_the_width(width, groups, head):
     assert settled("adm", side=33)[0].network.mult == (1,)
 
 
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+@pytest.mark.parametrize("model", ["dit-ti/4", "adm", "noise-classifier"])
+def test_without_a_gpu_auto_is_small(model, device):
+    config, notes = settled(model, side=32, classes=3, device=device)
+    demo = settled(model, "demo", 32, 3)[0]
+    assert config.preset == "small" and config.pace.kimg == 2 * demo.pace.kimg
+    assert (config.network, config.optimizer, config.average) == (demo.network, demo.optimizer, demo.average)
+    assert [note.partition(":")[0] for note in notes] == ["--preset small"]
+    full = settled(model, "full", 32, 3, device=device)[0]
+    assert full.network == settled(model, side=32, classes=3)[0].network and full.pace.batch == 128
+
+
 def test_notes():
     assert settled("dit-s/2", classes=2)[1] == ()
     assert settled("dit-s/2")[0].average.ramp == 0.1
