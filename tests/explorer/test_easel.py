@@ -214,6 +214,9 @@ def test_what_is_no_picture_or_too_large_is_refused(client, gallery, monkeypatch
     assert client.post("/pictures", content=FILES["photo.png"], headers=strange).status_code == 403
     for digest in ("0" * 64, "%2E%2E", "..%2Fsecret", "A" * 64):
         assert client.get(f"/pictures/{digest}").status_code == 404
+    (gallery.folder.parent / "secret").write_bytes(FILES["photo.png"])
+    with pytest.raises(ValueError, match="no longer here"):
+        gallery.path("../secret")
 
 
 def test_the_oldest_pictures_leave(gallery, monkeypatch):

@@ -143,6 +143,19 @@ def test_a_style_that_is_painted_nowhere_is_left_out(page, easel):
     assert page.locator("#style-list li").count() == 4 and page.is_disabled("#style-add")
 
 
+def test_the_mask_of_a_large_picture_has_its_size_and_as_many_levels_as_regions(page, easel):
+    opened(page, easel)
+    drop(page, "#content-figure", **{"wide.png": picture(1500, 90, 0)})
+    at_rest(page, "--content wide.png")
+    page.click("[aria-label='Paint the region of drawn-style-2.png']")
+    page.focus("#content")
+    page.keyboard.press(" ")
+    at_rest(page, "--mask mask.png")
+    _, mask = saved(page, "#mask-save")
+    levels = np.asarray(Image.open(io.BytesIO(mask)).convert("L"))
+    assert levels.shape == (90, 1500) and set(np.unique(levels)) == {0, 255}
+
+
 def test_other_files_are_refused_in_a_sentence(page, easel):
     opened(page, easel)
     drop(page, "#styles", **{"notes.txt": b"no picture"})
