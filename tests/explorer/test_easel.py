@@ -4,6 +4,7 @@ import io
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,7 +180,7 @@ def test_the_settings_are_the_options_of_the_script():
 
 @pytest.fixture
 def client(gallery) -> TestClient:
-    link = Echo()
+    link: Any = Echo()
     link.about["page"] = "easel.html"
     return TestClient(make_app(link, PORT, TOKEN, more=gallery.routes()), base_url=f"http://{HOST}", headers=OWN)
 
