@@ -100,7 +100,7 @@ def _restyle(place: str, device: str, door: socket.socket, listening: bool, brow
     """Serve the page of a network that restyles pictures."""
     refuse(["precision", "outdir"], "to a network that restyles pictures")
     more = ["--device", device] if "device" in given() else []
-    with tempfile.TemporaryDirectory(prefix="explorer-") as folder:
+    with tempfile.TemporaryDirectory(prefix="explorer-pictures-", ignore_cleanup_errors=True) as folder:
         gallery = Gallery(Path(folder))
         link = links.EaselLink(place, gallery, str(resolve_device(device)), more)
         link.start()
