@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import webbrowser
 from functools import partial
@@ -21,8 +22,9 @@ from explorer import filmroom, offered, others, toolroom
 from explorer import link as links
 from explorer import server as serving
 from explorer.bodies import LONGEST_MESSAGE
+from explorer.gallery import Gallery
 from models.families import NetworkFile, check_samples, read_network
-from sampling.command import DEVICE, PATH, RUNS, find, given, learn, options
+from sampling.command import DEVICE, PATH, RUNS, find, given, learn, options, refuse
 from torch_utils import config
 from torch_utils.cli import Command, say
 from torch_utils.device import resolve_device, resolve_precision
@@ -33,6 +35,7 @@ Examples:
   python explore.py --network ffhq256 --port 8080 --no-browser
   python explore.py --network assets/faces64.safetensors --psi 0.7
   python explore.py --listen 0.0.0.0                     also for other machines, which need the address with its token
+  python explore.py --network assets/style.safetensors   your own pictures in the style of others
 """
 PLACE = "network-….safetensors, run folder, URL, hf://USER/NAME or published name; default: newest in runs, or bundled"
 LISTEN = "address to listen on for other machines, such as 0.0.0.0; whoever has the printed address can use the page"
@@ -63,6 +66,9 @@ def main(
     place = str(find(values.pop("network")))
     file = known or read_network(place)
     kind = file.family.options
+    if file.family.open_restyler is not None:
+        _restyle(place, device, _door(listen or HERE, port), listen is not None, browser)
+        return
     check_samples(file)
     chosen = {name: value for name, value in values.items() if value is not None and name in config.settings(kind)}
     config.build(kind, chosen)
@@ -88,6 +94,21 @@ def main(
             room.close()
         guests.stop()
         link.stop()
+
+
+def _restyle(place: str, device: str, door: socket.socket, listening: bool, browser: bool) -> None:
+    """Serve the page of a network that restyles pictures."""
+    refuse(["precision", "outdir"], "to a network that restyles pictures")
+    more = ["--device", device] if "device" in given() else []
+    with tempfile.TemporaryDirectory(prefix="explorer-pictures-", ignore_cleanup_errors=True) as folder:
+        gallery = Gallery(Path(folder))
+        link = links.EaselLink(place, gallery, str(resolve_device(device)), more)
+        link.start()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the pictures are removed then, too
+        try:
+            _run(link, door, listening, browser, gallery.routes(), None)
+        finally:
+            link.stop()
 
 
 def _run(link: links.Link, door: socket.socket, listening: bool, browser: bool, more: list[Route], guests: Any) -> None:

@@ -21,8 +21,10 @@ from imaging.sources.video import frame_rate
 from models.adain import network as nets
 from models.adain.encoderfiles import BUNDLED
 from models.adain.family import FAMILY
+from models.adain.restyler import COLOR
 from models.families import read_network
-from sampling.adain import pictures, wishes
+from sampling import originals as pictures
+from sampling.adain import wishes
 from sampling.command import DEVICE, PATH, RUNS, options, record_files, refuse
 from system.files import check_folder, real_path
 from torch_utils import checkpoint
@@ -43,10 +45,6 @@ Examples:
 SHEET = "stylized.png"
 THUMBNAIL = 192  # pixels of a sheet's tiles
 NETWORK = "a network of --model adain; without it the newest one in runs, else the bundled one"
-COLOR = (
-    "keep the content's colors. luminance, the default without a value: its hues; match: bring the style's colors to "
-    "the content's mean and covariance first"
-)
 
 
 class Side(click.IntRange):

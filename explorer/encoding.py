@@ -9,10 +9,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from explorer.bodies import TooLargeError
 from explorer.pagestate import PageState, read_state
 from imaging.grid import FORMATS
 from imaging.pixels import MODES, from_pil, to_pil
-from imaging.transforms import center_crop_resize, on_white, to_mode, upright
+from imaging.transforms import center_crop_resize, on_white, to_mode, upright, upright_size
 from models.sampler import Shape
 
 SETTINGS, COMMAND = "explorer", "command"  # texts in a saved PNG
@@ -43,8 +44,11 @@ def _opened(data: bytes, remedy: str) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(data), formats=FILES) as image:
             if image.width * image.height > LARGEST_PICTURE:
-                raise ValueError("the picture is too large")
+                most = f"more than {LARGEST_PICTURE / 1e6:.0f} megapixels: make it smaller"
+                raise TooLargeError(f"the picture has {image.width}x{image.height} pixels, {most}")
             yield image
+    except TooLargeError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"the file is no PNG, JPEG or WebP picture: {remedy}") from error
 
@@ -66,6 +70,13 @@ def cropped(data: bytes, shape: Shape) -> Tensor:
     mode = MODES[shape.channels]
     image = on_white(image.convert("RGBA")) if "A" in image.mode and mode != "RGBA" else image.convert("RGB")
     return torch.from_numpy(from_pil(center_crop_resize(to_mode(image, mode), shape.width, shape.height)))
+
+
+def checked(data: bytes) -> tuple[int, int]:
+    """(width, height) of the upright picture in a file that is whole. ValueError for what is no picture."""
+    with _opened(data, "choose another one") as image:
+        image.load()
+        return upright_size(image)
 
 
 def with_settings(data: bytes, state: PageState, command: str) -> bytes:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from explorer import renderer, studio
+from explorer.gallery import Gallery
 from explorer.pagestate import Scene
 from torch_utils.cli import say
 from torch_utils.device import Precision
@@ -120,6 +121,14 @@ class Link:
     def _send(self, *message: Any) -> None:
         with self._lock, suppress(OSError):  # a process that has died is noticed by `_listen`
             self._pipe.send(message)
+
+
+class EaselLink(Link):
+    """A renderer process of a network that restyles pictures."""
+
+    def __init__(self, place: str, gallery: Gallery, device: str, more: Sequence[str]) -> None:
+        super().__init__(place, {}, device, "fp32", more)
+        self.work = renderer.serve_easel, (place, gallery, device, tuple(more))
 
 
 def packed(told: Mapping[str, Any], data: bytes) -> bytes:

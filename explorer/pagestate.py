@@ -87,18 +87,18 @@ class Scene:
         """The command line that makes the same picture, without secrets: `python generate.py --network x --seeds 7`."""
         words = ["--network", self.place, *self.more]
         for name, value in self.given(state).items():
-            words += _typed(config.settings(self.options)[name], value)
+            words += typed(config.settings(self.options)[name], value)
         if state.seed is not None:
             words += ["--seeds", str(state.seed)]
         elif not state.latent:
-            words += ["--mix", ",".join(f"{seed}:{_spell(weight)}" for seed, weight in state.seeds)]
+            words += ["--mix", ",".join(f"{seed}:{spelled(weight)}" for seed, weight in state.seeds)]
         if state.classes:
             shares = [(k, weight) for k, weight in state.classes if weight] or state.classes
-            words += ["--classes", ",".join(f"{self._class(k, ',:')}:{_spell(weight)}" for k, weight in shares)]
+            words += ["--classes", ",".join(f"{self._class(k, ',:')}:{spelled(weight)}" for k, weight in shares)]
         elif state.label is not None:
             words += ["--class", self._class(state.label)]
         for name, value in self.placed(state).items():
-            words += _typed(config.settings(self.options)[name], value)
+            words += typed(config.settings(self.options)[name], value)
         return public_command("generate.py", words)
 
     def sheet(self, sheet: "Sheet") -> str:
@@ -114,7 +114,7 @@ class Scene:
         words += ["--styles", sheet.layers]
         words += ["--class", self._class(state.label)] if state.label is not None else []
         for name, value in {**self.given(state), **state.options}.items():
-            words += _typed(known[name], value)
+            words += typed(known[name], value)
         return public_command(script, words)
 
     def _class(self, label: int, marks: str = "") -> str:
@@ -176,16 +176,16 @@ def latent_file(library: Path, latent: str) -> Path:
     return library.with_name(f"{library.stem.removesuffix('-directions')}-{latent}.npz")
 
 
-def _typed(setting: config.Setting, value: Any) -> list[str]:
+def typed(setting: config.Setting, value: Any) -> list[str]:
     """An option with its value as words of a command line; none for the value that the option has without it."""
     flag = setting.mark["flag"]
     if value is None or value == setting.default:
         return []
     if isinstance(value, bool):
         return [flag if value else f"--no-{flag.removeprefix('--')}"]
-    return [flag, _spell(value) if isinstance(value, float) else config.spell(value)]
+    return [flag, spelled(value) if isinstance(value, float) else config.spell(value)]
 
 
-def _spell(value: float) -> str:
+def spelled(value: float) -> str:
     """A number in its shortest exact spelling."""
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)

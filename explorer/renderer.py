@@ -15,10 +15,12 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from explorer import workprocess
+from explorer.easel import collage_of, open_easel
 from explorer.filming import Preview
+from explorer.gallery import Gallery
 from explorer.pagestate import read_state
 from explorer.shelf import Shelf
-from explorer.studio import Asked, Studio, header, open_studio
+from explorer.studio import Asked, header, open_studio
 from torch_utils.cli import say
 from torch_utils.device import Precision, is_out_of_memory
 
@@ -28,7 +30,7 @@ SAVING = 250  # the slot of pictures to save: after those that somebody waits fo
 AHEAD = 251  # the slot of pictures that nobody waits for yet
 
 
-Find = Callable[[Any], tuple[Studio, Any]]  # request -> its network, and the request as this network takes it
+Find = Callable[[Any], tuple[Any, Any]]  # request -> its Studio or Easel, and the request as this network takes it
 
 
 class SupersededError(Exception):
@@ -83,7 +85,8 @@ class Waiting:
         """Whether a draft is finished although a newer request waits: nobody would see a picture otherwise."""
         if not (isinstance(self.work, Asked) and isinstance(newer, Asked) and self.work.draft):
             return False
-        return newer.state == self.work.state or (newer.draft and now - self.sent > PATIENCE)
+        same = (newer.state, newer.collage) == (self.work.state, self.work.collage)
+        return same or (newer.draft and now - self.sent > PATIENCE)
 
 
 def serve(
@@ -97,6 +100,17 @@ def serve(
         pipe.send(("refused", str(error)))
         return
     _answer_all(pipe, studio.about, studio.scene, lambda asked: (studio, asked))
+
+
+def serve_easel(pipe: Connection, place: str, gallery: Gallery, device: str, more: Sequence[str]) -> None:
+    """Open a network that restyles pictures and answer requests: the target of a process."""
+    workprocess.begin()
+    try:
+        easel = open_easel(place, gallery, torch.device(device), more)
+    except (OSError, ValueError) as error:
+        pipe.send(("refused", str(error)))
+        return
+    _answer_all(pipe, easel.about, None, lambda asked: (easel, collage_of(asked)))
 
 
 def serve_others(pipe: Connection, device: str, threads: tuple[int | None, bool]) -> None:

@@ -35,7 +35,7 @@ class Pages:
 
     def page(self, request: Request) -> Response:
         """A file of the page."""
-        name = request.path_params.get("name", "index.html")
+        name = request.path_params.get("name", self.link.about.get("page", "index.html"))
         if name not in self.files:
             return Response("there is no such page\n", 404, media_type="text/plain")
         kind, data = self.files[name]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from explorer.ahead import near
+from explorer.collage import Collage
 from explorer.controls import Control, controls, draft, fitted, trials
 from explorer.encoding import encode, with_settings
 from explorer.keyframes import MOST_KEYS, Film, film_command
@@ -58,6 +59,7 @@ class Asked(BaseModel):
     time: float = Field(0, ge=0, le=MOST_KEYS)  # of the frame, one key frame per unit
     network: int | None = Field(None, ge=0, le=2**31)  # number of another network in the server's list, to compare
     precision: Precision | None = None  # another one than the page's, to compare
+    collage: Collage | None = None  # what to make the picture of, for a network that restyles pictures
     near: str | None = Field(None, max_length=100)  # no picture: make those near the state along this setting ahead
 
 
@@ -114,6 +116,10 @@ class Studio:
     def saved(self, state: PageState) -> bytes:
         """The PNG of a state with the settings and the command line in it."""
         return with_settings(self.exact(state).data, state, self.scene.command(state))
+
+    def told(self, asked: Asked) -> dict[str, Any]:
+        """What the page shows beside an exact picture: its command line, and the controls without effect."""
+        return {"command": self.scene.command(asked.state), "barred": self.barred(asked.state)}
 
     def barred(self, state: PageState) -> dict[str, str]:
         """The controls that no value but the present default has an effect on, and why."""
@@ -271,6 +277,4 @@ def header(asked: Asked, made: Picture, studio: Studio) -> bytes:
     told |= {"exact": made.exact, "share": made.share}
     if asked.film is not None:
         told |= {"command": film_command(studio.scene, asked.film)}
-    if made.exact:
-        told |= {"command": studio.scene.command(asked.state), "barred": studio.barred(asked.state)}
-    return json.dumps(told).encode()
+    return json.dumps(told | (studio.told(asked) if made.exact else {})).encode()

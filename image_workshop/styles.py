@@ -10,8 +10,8 @@ from PIL import Image
 from models.adain.encoderfiles import BUNDLED
 from models.adain.family import FAMILY
 from models.families import read_network
-from sampling.adain.pictures import Picture, of_image, read, to_image
 from sampling.adain.wishes import Styles, Wish, make
+from sampling.originals import Picture, of_image, read, to_image
 from torch_utils.device import resolve_device, switches
 
 Drawn = Image.Image | str | Path  # a picture, or the path of one

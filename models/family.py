@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from models import graphs, toolbox
 from models.foreign import Foreign, Format
 from models.places import Published
+from models.restyling import Restyler
 from models.sampler import Options, Sampler, Shape
 
 
@@ -49,6 +50,8 @@ class Family:
     open_sampler: Callable[[Mapping[str, torch.nn.Module], Any, Mapping[str, Any]], Sampler] | None = None
     # (sampler, file that directions are kept in) -> tools to work on its latents; None: there are none.
     open_toolbox: Callable[[Any, Path], toolbox.Toolbox] | None = None
+    # (a part, on its device) -> what puts pictures into the styles of others; None: the family does not.
+    open_restyler: Callable[[Any], Restyler] | None = None
     foreign: tuple[Foreign, ...] = ()  # other programs whose files are read
     formats: tuple[Format, ...] = ()  # what its networks can be written as, beside the formats of any family
     published: Mapping[str, Published] = field(default_factory=dict)  # networks that others published, by name

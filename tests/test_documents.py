@@ -242,6 +242,7 @@ PICTURES = {
         "",
     ),
     "docs/explorer-compare.webp": ("python explore.py --network runs/00000-demo32-demo", ""),
+    "docs/explorer-style.webp": ("python explore.py --network assets/style.safetensors", ""),
     "docs/explorer-styles.png": (
         f"python style_mixing.py {FACES} --rows 85,100,75 --cols 55,821,1789 --styles coarse --psi 0.7",
         "",

@@ -41,6 +41,10 @@ def run(*words: str) -> str:
         ),
         (["--network", "styles.safetensors", "--listen", "203.0.113.7"], "--listen 203.0.113.7 is no address of this"),
         (["--network", "styles.safetensors", "--psi-cutoff", "99"], "--psi-cutoff 99: expected 0 to 6"),
+        (
+            ["--network", str(ROOT / "assets" / "style.safetensors"), "--precision", "fp32"],
+            "--precision does not apply",
+        ),
         (["--network", "styles.safetensors", "--device", "cuda:1"], "choose the GPU with CUDA_VISIBLE_DEVICES=1"),
     ],
 )
@@ -101,18 +105,22 @@ def test_a_server_answers_and_ends_with_ctrl_c(tmp_path):
             process.kill()
 
 
-def test_a_server_that_is_ended_leaves_nothing_behind(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("network", "kept"),
+    [("styles.safetensors", "explorer-films-*"), (ROOT / "assets" / "style.safetensors", "explorer-pictures-*/*")],
+)
+def test_a_server_that_is_ended_leaves_nothing_behind(tmp_path, monkeypatch, network, kept):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    command = [sys.executable, str(ROOT / "explore.py"), "--network", "styles.safetensors", "--no-browser"]
+    command = [sys.executable, str(ROOT / "explore.py"), "--network", str(network), "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             process.stdout.readline()
             process.stdout.readline()
             process.stdout.readline()
-            assert list((tmp_path / "temporary").glob("explorer-films-*"))
+            assert list((tmp_path / "temporary").glob(kept))
             process.terminate()
             assert process.wait(60) == 143
         finally:
             process.kill()
-    assert not list((tmp_path / "temporary").glob("explorer-films-*"))
+    assert not list((tmp_path / "temporary").glob("explorer-*"))

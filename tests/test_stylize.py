@@ -15,7 +15,7 @@ from models.adain.config import StyleConfig
 from models.adain.network import AdaIN, Region
 from models.adain.tiles import stylize_tiles
 from models.families import load_network, save_network
-from sampling.adain.pictures import read, read_regions, to_image
+from sampling.originals import read, read_regions, to_image
 
 SMALL = StyleConfig(widths=(4, 6, 8), depths=(1, 2, 1))
 

@@ -12,8 +12,8 @@ import stylize
 from models.adain.network import AdaIN, Region
 from models.adain.tiles import Tiling, stylize_tiles
 from models.families import load_network, save_network
-from sampling.adain.pictures import read
 from sampling.adain.wishes import Smoothing
+from sampling.originals import read
 from tests.networks import save_tiny
 from tests.test_stylize import SMALL, clip, network, pictures, pixels, refused, run, save  # noqa: F401 (fixtures)
 
@@ -86,8 +86,8 @@ def test_large_pictures_are_made_in_tiles_by_themselves(network, pictures, tmp_p
     big = save(tmp_path / "big.png", (160, 120), 7)
     words = ("--network", network, "--content", big, "--style", f"{big},{pictures / 'b.png'}", "--style-weights", "1,2")
     run(*words, "--outdir", tmp_path / "whole")
-    monkeypatch.setattr("sampling.adain.wishes.WHOLE", 1000)
-    monkeypatch.setattr("sampling.adain.wishes.TILE", 64)
+    monkeypatch.setattr("models.adain.restyler.WHOLE", 1000)
+    monkeypatch.setattr("models.adain.restyler.TILE", 64)
     run(*words, "--tile", "auto", "--outdir", tmp_path / "tiles")
     a, b = (pixels(tmp_path / name / "big-big+b.png").astype(int) for name in ("whole", "tiles"))
     assert np.abs(a - b).max() <= 1

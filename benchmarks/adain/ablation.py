@@ -17,7 +17,7 @@ from imaging.grid import save_image, sheet
 from imaging.loader import batches
 from models.adain.network import Decoder, content_loss, full, style_loss, variation
 from models.compute import Conv2d, set_compute
-from sampling.adain.pictures import to_image
+from sampling.originals import to_image
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.stats import Collector
 from training import plan as plans

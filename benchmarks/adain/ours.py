@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.speed import timings
 from models.adain.config import StyleConfig
 from models.adain.network import AdaIN
-from sampling.adain.pictures import of_image, to_image
+from sampling.originals import of_image, to_image
 from torch_utils.device import peak_memory
 
 

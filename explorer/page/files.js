@@ -9,13 +9,13 @@ export function save(picture, words) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
-/** Call `opened(file)` for a file that is dropped anywhere on the page. */
+/** Call `opened(file, event)` for a file that is dropped anywhere on the page. */
 export function listenForFiles(opened) {
   for (const kind of ["dragover", "drop"]) {
     document.addEventListener(kind, (event) => {
       event.preventDefault();
       document.body.classList.toggle("over", kind === "dragover");
-      if (kind === "drop" && event.dataTransfer.files[0]) opened(event.dataTransfer.files[0]);
+      if (kind === "drop" && event.dataTransfer.files[0]) opened(event.dataTransfer.files[0], event);
     });
   }
   document.addEventListener("dragleave", () => document.body.classList.remove("over"));

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from models import networkfile
-from models.adain import encoders, network, stylegraphs
+from models.adain import encoders, network, restyler, stylegraphs
 from models.adain.config import StyleConfig
 from models.adain.encoderfiles import (
     NAOTO,
@@ -108,6 +108,7 @@ FAMILY = Family(
     shown=(),
     shape=lambda config: Shape(0, 0, 3, 0),
     facts=_facts,
+    open_restyler=lambda net: restyler.StyleRestyler(net),
     foreign=(
         Foreign("naoto0804's pytorch-AdaIN", torchfile.begins_so, torchfile.read, _claims, _convert, EncoderOptions),
         *(

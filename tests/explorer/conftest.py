@@ -27,10 +27,10 @@ def folder(tmp_path_factory) -> Path:
 
 
 @contextmanager
-def running(network: Path) -> Iterator[str]:
+def running(network: Path, *words: str) -> Iterator[str]:
     """The address of a page that shows a network."""
-    words = ["--network", network.name, "--no-browser", "--device", "cpu", "--outdir", "found"]
-    command = [sys.executable, str(ROOT / "explore.py"), *words]
+    words = words or ("--no-browser", "--device", "cpu", "--outdir", "found")
+    command = [sys.executable, str(ROOT / "explore.py"), "--network", network.name, *words]
     with subprocess.Popen(command, cwd=network.parent, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from explorer.collage import Collage, Dropped
 from explorer.link import DIED, Link
 from explorer.pagestate import PageState
 from explorer.renderer import PATIENCE, SAVING, SupersededError, Waiting
@@ -18,6 +19,11 @@ from tests.networks import save_tiny
 
 def asked(seed: int, slot: int = 0, **more) -> Asked:
     return Asked(number=seed, slot=slot, state=PageState(seeds=((seed, 1),)), **more)
+
+
+def collage(share: float) -> Collage:
+    part = Dropped(digest="0" * 64, name="x", share=share)
+    return Collage(content=part, styles=(part,))
 
 
 @pytest.fixture
@@ -83,6 +89,8 @@ def test_saving_waits_for_pictures(ends):
         (asked(1), asked(2, draft=True), True),
         (asked(1, draft=True), asked(2), True),
         (asked(1, draft=True), asked(1), False),  # the draft of the same picture is there sooner
+        (asked(1, draft=True, collage=collage(1)), asked(1, draft=True, collage=collage(0.5)), True),
+        (asked(1, draft=True, collage=collage(1)), asked(1, collage=collage(1)), False),
         (asked(1), asked(2, slot=3), False),
         (asked(1, slot=3), asked(2), True),
         (asked(1, slot=3), asked(2, slot=4), False),

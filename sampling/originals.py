@@ -1,4 +1,4 @@
-"""The contents, styles and masks of stylize.py: what they mean, read from disk, and checked."""
+"""Pictures to restyle, their styles and masks: read from disk, checked, and written."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
