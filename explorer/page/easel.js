@@ -49,7 +49,10 @@ async function answered(told, blob) {
   if (told.number < shown) return;
   panel.blame(told.error ?? "");
   tell(told.error ?? "");
-  if (told.error) return;
+  if (told.error) {
+    saving = false;
+    return;
+  }
   const bitmap = await createImageBitmap(blob);
   if (told.number < shown) return;
   shown = told.number;
