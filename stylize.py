@@ -19,9 +19,9 @@ from imaging.opening import open_file
 from imaging.picture import is_animated
 from imaging.sources.video import frame_rate
 from models.adain import network as nets
+from models.adain.choices import COLOR
 from models.adain.encoderfiles import BUNDLED
 from models.adain.family import FAMILY
-from models.adain.restyler import COLOR
 from models.families import read_network
 from sampling import originals as pictures
 from sampling.adain import wishes

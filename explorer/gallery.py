@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from explorer import encoding
 from explorer.bodies import LARGEST_UPLOAD, body, refused
 from explorer.collage import DIGEST
-from explorer.encoding import checked
 
 MOST = 2**29  # bytes of all pictures
 _KINDS = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "image/webp"}
@@ -35,7 +35,7 @@ class Gallery:
         """Keep a picture."""
         try:
             data = await body(request, LARGEST_UPLOAD)
-            width, height = await asyncio.to_thread(checked, data)
+            width, height = await asyncio.to_thread(encoding.checked, data)
             digest = await asyncio.to_thread(self.keep, data)
         except (OSError, ValueError) as error:
             return refused(error)

@@ -1,9 +1,11 @@
 """What a family offers to put pictures into the styles of others: `Restyler`, and the options that it takes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from torch import Tensor
+import torch
 
 from models.sampler import Options
 from torch_utils.config import flag
@@ -32,13 +34,18 @@ class Restyler(Protocol):
         """Whether what counts of a style depends on the content."""
         ...
 
-    def measure(self, style: Tensor, content: Tensor, options: Any) -> Any:
+    def measure(self, style: torch.Tensor, content: torch.Tensor, options: Any) -> Any:
         """What counts of a style, for one content."""
         ...
 
     def restyle(
-        self, content: Tensor, styles: Sequence[Any], shares: Sequence[float], masks: Sequence[Tensor], options: Any
-    ) -> Tensor:
+        self,
+        content: torch.Tensor,
+        styles: Sequence[Any],
+        shares: Sequence[float],
+        masks: Sequence[torch.Tensor],
+        options: Any,
+    ) -> torch.Tensor:
         """A content in its styles, [1, 3, H, W], not clamped.
 
         Args:

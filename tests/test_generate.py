@@ -81,6 +81,7 @@ def test_the_record_says_what_was_done(network):
         "outdir": "out",
         "device": "cpu",
         "precision": "fp32",
+        "engine": "pytorch",
         "batch": 1,
         "mix": None,
         "classes": None,

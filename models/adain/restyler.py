@@ -1,32 +1,20 @@
 """Contents in their styles, as a user asks for them: the tiles of large pictures, regions, and colors that stay."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from models.adain.choices import StyleTransferOptions
 from models.adain.color import match_colors, with_colors_of
 from models.adain.network import AdaIN, Region
 from models.adain.tiles import Tiling, stylize_tiles
 from models.conditioning import Statistics
-from models.restyling import RestyleOptions
-from torch_utils.config import flag
 
 WHOLE = 2**22  # pixels up to which a picture is made at once, unless --tile says otherwise
 TILE = 1024  # side of the tiles of larger ones
-COLOR = (
-    "keep the content's colors. luminance, the default without a value: its hues; match: bring the style's colors to "
-    "the content's mean and covariance first"
-)
 
 Follow = Callable[[list[Statistics]], list[Statistics]]
-
-
-class StyleTransferOptions(RestyleOptions):
-    """The options of the pictures."""
-
-    color: Literal["no", "luminance", "match"] = flag("no", "--preserve-color", "Pictures", COLOR)
 
 
 class StyleRestyler:

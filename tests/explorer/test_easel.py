@@ -22,7 +22,7 @@ from explorer.encoding import LARGEST_PICTURE
 from explorer.gallery import Gallery
 from explorer.server import make_app
 from explorer.studio import Asked
-from models.adain.restyler import StyleTransferOptions
+from models.adain.choices import StyleTransferOptions
 from tests.explorer.test_server import HOST, OWN, PORT, TOKEN, Echo
 from tests.test_stylize import network  # noqa: F401 (fixture)
 from torch_utils import config
