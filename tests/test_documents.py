@@ -29,6 +29,7 @@ PARSED = {
     r"--source (DiT-XL|mine|dit|unet|adm)\b": "needs such a file: tests/models/test_denoiserfiles.py makes each",
     r"https?://|s3://": "needs a connection",
     r"denoiser\.depth=4|faces32-dit\.safetensors --only": "made a bundled network in an hour",
+    r"--transfer [abc]\.safetensors": "goes on from a network of minutes: tests/training/diffusion/test_runs.py has it",
     r"style\.depths|--dest style\.safetensors": "made a bundled network in an hour",
     r"\{0+\.\.|%06d|faces\.tar|faces-": "shards: tests/training/test_shards.py and tests/imaging/shards have them",
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
