@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from imaging.grid import save_image, sheet
 from imaging.loader import batches
-from models.adain.network import Decoder, content_loss, full, style_loss, variation
+from models.adain.network import Decoder, full
 from models.compute import Conv2d, set_compute
 from sampling.originals import to_image
 from torch_utils.cli import Command, option, progress, say
@@ -63,10 +63,7 @@ class Concatenated(StyleTransfer):
             theirs = [full(layer) for layer in net.encoder.features(batch.styles)]
             content = net.encode(batch.contents)
             wanted = net.mix(content, [net.statistics(theirs[-1])], [1.0])
-        pictures = full(self.decode(torch.cat([content, theirs[-1]], 1)))
-        made = [full(layer) for layer in net.encoder.features(pictures)]
-        styles = [style_loss(a, b, self.config.style.unbiased) for a, b in zip(made, theirs, strict=True)]
-        return Distances(content_loss(made[-1], wanted), styles, variation(pictures))
+        return self._judged(full(self.decode(torch.cat([content, theirs[-1]], 1))), wanted, theirs)
 
 
 def _is(layer: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -81,12 +81,16 @@ class StyleTransfer(Recipe):
         yield weights.content * content + weights.style * style + weights.variation * rough, reports
 
     def _distances(self, batch: Pair) -> Distances:
-        net, unbiased = self.network, self.config.style.unbiased
+        net = self.network
         with torch.no_grad():
             theirs = [layer.float() for layer in net.encoder.features(batch.styles)]
             wanted = net.mix(net.encode(batch.contents), [net.statistics(theirs[-1])], [1.0])
-        pictures = self.decode(wanted).float()
-        made = [layer.float() for layer in net.encoder.features(pictures)]
+        return self._judged(self.decode(wanted).float(), wanted, theirs)
+
+    def _judged(self, pictures: Tensor, wanted: Tensor, theirs: list[Tensor]) -> Distances:
+        """The distances of pictures from features that are wanted, and from the features of styles."""
+        made = [layer.float() for layer in self.network.encoder.features(pictures)]
+        unbiased = self.config.style.unbiased
         styles = [style_loss(ours, style, unbiased) for ours, style in zip(made, theirs, strict=True)]
         return Distances(content_loss(made[-1], wanted), styles, variation(pictures))
 
